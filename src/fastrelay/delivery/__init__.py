@@ -1,0 +1,1 @@
+"""Network and disk out: the delivery agents, each an implementation of borders.Agent."""

@@ -1,0 +1,1 @@
+"""Addresses: parsing, rewriting to canonical form, and resolving to (transport, next hop), as trivial-rewrite(8)."""
