@@ -1,0 +1,1 @@
+"""What happens to a message's contents between the client and the queue."""

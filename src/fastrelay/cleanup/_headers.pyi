@@ -1,0 +1,36 @@
+from collections.abc import Buffer, Iterable
+
+def live_objects() -> int: ...
+
+class ContentScanner:
+    size: int
+    flags: int
+    seen: int
+    has_separator: bool
+    size_limit: int
+    def __init__(self, size_limit: int = 0) -> None: ...
+    def clear(self) -> None: ...
+    def feed_data(self, data: Buffer) -> int: ...
+    def feed_bdat(self, data: Buffer, last: bool) -> None: ...
+    def header_lines(self) -> bytes: ...
+    def hand_over_body(self) -> bytes: ...
+    @property
+    def buffered(self) -> int: ...
+
+class HeaderCleaner:
+    hops: int
+    message_id: bytes
+    resent_message_id: bytes
+    def __init__(
+        self, drop_headers: Iterable[bytes], header_size_limit: int, undisclosed_header: bytes, host: bytes
+    ) -> None: ...
+    def clean_header(
+        self,
+        content: ContentScanner,
+        received: bytes,
+        add_missing: bool = False,
+        sender: bytes = b"",
+        queue_id: bytes = b"",
+        date: bytes = b"",
+        stamp: bytes = b"",
+    ) -> bytes: ...
