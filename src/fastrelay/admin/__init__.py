@@ -1,0 +1,1 @@
+"""The command line: the service commands and the tools that look at the queue."""
