@@ -1,0 +1,97 @@
+"""From a message to its deliveries: resolves the recipients and groups them by destination.
+
+Called by the queue manager when a message enters the active queue. Knows no queue and no clock: gives
+back what to schedule, what to defer at once and where the rest is parked. Invariant: each recipient
+asked about ends up in exactly one of the three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from fastrelay.borders import Outcome, Route, Status
+from fastrelay.qmgr.destination import Destination
+from fastrelay.qmgr.message import ActiveMessage, QueuedDelivery
+from fastrelay.qmgr.scheduler import Scheduler
+
+Resolve = Callable[[bytes, bytes], Route]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a recipient has no destination."""
+
+    dsn: bytes
+    text: bytes
+
+
+RESOLVER_FAILURE = Refusal(b"4.3.0", b"address resolver failure")
+TRANSPORT_UNAVAILABLE = Refusal(b"4.3.0", b"mail transport unavailable")
+DEFERRED_TRANSPORT = Refusal(b"4.3.2", b"deferred transport")
+
+
+@dataclass(slots=True)
+class Plan:
+    deliveries: list[QueuedDelivery] = field(default_factory=list)
+    deferred: list[Outcome] = field(default_factory=list)
+    parked_at: Destination | None = None
+
+
+class Activation:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        resolve: Resolve,
+        unresolvable: type[Exception],
+        defer_transports: frozenset[bytes],
+        unavailable: Callable[[bytes], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._resolve = resolve
+        self._unresolvable = unresolvable
+        self._defer_transports = defer_transports
+        self._unavailable = unavailable  # told of transports that have no agent
+
+    def plan(
+        self, message: ActiveMessage, pending: Iterable[int], room: int, unparked: bool, flushed: bool
+    ) -> Plan:
+        """`room` is how many deliveries one destination may have waiting; unparked mail goes beyond."""
+        plan = Plan()
+        envelope = message.envelope
+        groups: dict[Destination, QueuedDelivery] = {}
+        for index in pending:
+            found = self._find(envelope.recipients[index].address, envelope.sender, flushed)
+            if isinstance(found, Refusal):
+                plan.deferred.append(Outcome(index, Status.DEFERRED, found.dsn, found.text))
+                continue
+            destination, address = found
+            delivery = groups.get(destination)
+            if delivery is None:
+                if not unparked and self._is_clogged(destination, room):
+                    plan.parked_at = destination
+                    continue
+            elif not 0 < destination.transport_queue.settings.recipient_limit <= len(delivery.recipients):
+                delivery.recipients.append(index)
+                delivery.addresses.append(address)
+                continue
+            groups[destination] = delivery = QueuedDelivery(message, destination, [index], [address])
+            plan.deliveries.append(delivery)
+        return plan
+
+    def _find(self, address: bytes, sender: bytes, flushed: bool) -> tuple[Destination, bytes] | Refusal:
+        try:
+            route = self._resolve(address, sender)
+        except self._unresolvable:
+            return RESOLVER_FAILURE
+        transport = self._scheduler.transport(route.transport)
+        if transport is None:
+            self._unavailable(route.transport)
+            return TRANSPORT_UNAVAILABLE
+        if route.transport in self._defer_transports and not flushed:
+            return DEFERRED_TRANSPORT
+        return transport.destination(route.next_hop, route.recipient), route.recipient
+
+    def _is_clogged(self, destination: Destination, room: int) -> bool:
+        """A dead destination is not: its mail is deferred at once."""
+        return destination.reason is None and (bool(destination.parked) or destination.waiting >= room)

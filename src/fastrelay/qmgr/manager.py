@@ -1,0 +1,466 @@
+"""The queue manager: what is active, what became of it, and when the rest is tried again.
+
+The worker calls accepted() for each message just committed, recovered() once at start, report() for
+each delivery, pump() when `schedule_pump` asked for it, and run() when next_due() has come; after each
+pump() and run() it looks at next_due() anew. Invariant: a live entry that is not on hold is active, or
+waits in the waiting room, or is parked at a destination; it is active at most once.
+RFC 5321 4.5.4.1, 6.1; qmgr(8).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from fastrelay.borders import Content, Delivery, Envelope, Outcome, Status
+from fastrelay.qmgr import backoff
+from fastrelay.qmgr.activation import Activation
+from fastrelay.qmgr.destination import Destination
+from fastrelay.qmgr.message import ActiveMessage, Fate, QueuedDelivery
+from fastrelay.qmgr.scheduler import Scheduler
+from fastrelay.qmgr.settings import QmgrSettings, TransportSettings, read_transport_settings
+from fastrelay.qmgr.surroundings import Surroundings
+from fastrelay.qmgr.waiting import Ramp, Source, WaitingRoom
+
+ACTIVATED_A_RUN = 50  # messages read back from the queue before the loop gets its turn
+SUSPENDED = b"delivery temporarily suspended: "
+NO_SLOT = Outcome(0, Status.DEFERRED, b"4.4.5", b"no connection was free in time")
+
+
+class QueueManager:
+    def __init__(self, settings: QmgrSettings, around: Surroundings) -> None:
+        self._settings = settings
+        self._around = around
+        self._spool = around.spool
+        self._clock = around.clock
+        self._log = around.log
+        self.active: dict[int, ActiveMessage] = {}
+        self._waiting = WaitingRoom()
+        self._clogged: dict[Destination, None] = {}
+        self._recipients = self._content = self._retried = 0  # what the active queue holds
+        limit = max(1, settings.qmgr_message_active_limit)
+        self._limit = limit
+        self._fresh_limit = max(1, limit - limit // 4)  # new mail leaves room for retries,
+        self._retried_limit = max(1, limit // 2)  # and retries leave room for new mail
+        now = self._clock()
+        self._ramp = Ramp(now)
+        self._next_refill = now
+        self._next_sweep = now + settings.queue_run_delay
+        self._warned: dict[bytes, float] = {}
+        self._site_scans: list[tuple[bytes, list[Any]]] = []
+        self.scheduler = Scheduler(
+            around.agents, self._transport_settings, around.clock, around.schedule_pump, self._refused
+        )
+        self._activation = Activation(
+            self.scheduler,
+            around.resolve,
+            around.unresolvable,
+            frozenset(name.encode() for name in settings.defer_transports),
+            self._warn_unavailable,
+        )
+
+    # -- into the active queue -------------------------------------------------------------------
+
+    def accepted(
+        self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes = b""
+    ) -> None:
+        """A message was just committed; its contents are kept only within the memory limit."""
+        active = len(self.active)
+        if self._waiting.incoming or active - self._retried >= self._fresh_limit or not self._has_room():
+            self._waiting.add_incoming(entry)
+            self.scheduler.want_pump()
+            return
+        message = self._make(entry, envelope, content, queue_id, False)
+        if message.content is not None and self._keeps(envelope.size):
+            message.kept = envelope.size
+            self._content += envelope.size
+        else:
+            message.content = None
+        self._start(message, range(len(envelope.recipients)))
+
+    def recovered(self, entries: Iterable[Any]) -> None:
+        """What the queue held at start, in order; it becomes active by and by."""
+        deferred = []
+        for entry in entries:
+            if not self._around.is_live(entry):
+                continue
+            if entry.next_try > 0.0:
+                deferred.append((entry, entry.next_try))
+            else:
+                self._waiting.add_incoming(entry)
+        self._waiting.load(deferred)
+        self._ramp = Ramp(self._clock())
+        self.scheduler.want_pump()
+
+    def _has_room(self) -> bool:
+        return (
+            len(self.active) < self._limit and self._recipients < self._settings.qmgr_message_recipient_limit
+        )
+
+    def _keeps(self, size: int) -> bool:
+        return self._content + size <= self._settings.fastrelay_content_memory_limit
+
+    def _make(
+        self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes, retried: bool
+    ) -> ActiveMessage:
+        return ActiveMessage(
+            entry,
+            queue_id or self._around.queue_id(entry.message_id),
+            envelope,
+            content,
+            partial(self._spool.read_content, entry),
+            self._clock(),
+            retried,
+        )
+
+    def _activate_stored(self, entry: Any, source: Source, unparked: bool = False) -> None:
+        if entry.message_id in self.active or not self._around.is_live(entry):
+            return
+        envelope = self._spool.read_envelope(entry)
+        retried = source is not Source.INCOMING
+        message = self._make(entry, envelope, None, b"", retried)
+        failed = entry.failed_recipients()
+        if failed:  # a notice was due when the last process ended, or the message was held meanwhile
+            notes = self._spool.read_notes(entry)
+            message.failed = [(index, notes[index]) for index in failed]
+        self._start(message, entry.pending_recipients(), unparked, source is Source.FLUSHED)
+
+    def _start(
+        self, message: ActiveMessage, pending: Sequence[int], unparked: bool = False, flushed: bool = False
+    ) -> None:
+        room = self._limit - len(self.active)
+        plan = self._activation.plan(message, pending, room, unparked, flushed)
+        message.total = len(pending)
+        message.parked_at = plan.parked_at
+        message.pending = len(plan.deliveries) + bool(plan.deferred)
+        self.active[message.entry.message_id] = message
+        self._recipients += message.total
+        self._retried += message.retried
+        if message.pending:
+            self._log_active(message)
+            for delivery in plan.deliveries:
+                self.scheduler.add(delivery)
+        if plan.deferred:
+            indices = [outcome.recipient for outcome in plan.deferred]
+            addresses = [message.envelope.recipients[index].address for index in indices]
+            nowhere = Delivery(message, b"retry", b"", indices, addresses, self._clock())
+            self._conclude(message, nowhere, plan.deferred)
+        elif not message.pending:
+            self._end_pass(message, [])
+
+    def _log_active(self, message: ActiveMessage) -> None:
+        envelope = message.envelope
+        self._log(
+            b"qmgr",
+            b"%b: from=<%b>, size=%d, nrcpt=%d (queue active)"
+            % (message.queue_id, envelope.sender, envelope.size, message.total),
+        )
+
+    # -- what became of it -----------------------------------------------------------------------
+
+    def report(self, delivery: Delivery, outcomes: list[Outcome]) -> None:
+        """An agent is done with a delivery: one outcome for each of its recipients."""
+        assert isinstance(delivery, QueuedDelivery)
+        now = self._clock()
+        delivery.destination.finished(now - delivery.started)
+        delivery.message.in_flight -= 1
+        self._conclude(delivery.message, delivery, outcomes)
+
+    def _refused(self, delivery: QueuedDelivery) -> None:
+        reason = delivery.destination.reason
+        assert reason is not None
+        self._refuse(delivery, reason)
+
+    def _refuse(self, delivery: QueuedDelivery, reason: Outcome) -> None:
+        """Defers a delivery that no agent has taken."""
+        delivery.started = self._clock()
+        text = SUSPENDED + reason.text
+        dsn = b"4" + reason.dsn[1:]
+        outcomes = [
+            Outcome(
+                index,
+                Status.DEFERRED,
+                dsn,
+                text,
+                remote_mta=reason.remote_mta,
+                diagnostic=reason.diagnostic,
+            )
+            for index in delivery.recipients
+        ]
+        self._conclude(delivery.message, delivery, outcomes)
+
+    def _conclude(self, message: ActiveMessage, delivery: Delivery, outcomes: list[Outcome]) -> None:
+        ended = []
+        for outcome in outcomes:
+            status = outcome.status
+            if status is Status.BOUNCED and self._settings.soft_bounce:
+                outcome.status = status = Status.DEFERRED
+                outcome.dsn = b"4" + outcome.dsn[1:]
+            self._around.log_outcome(delivery, outcome)
+            if status is Status.SENT:
+                ended.append(outcome)
+            elif status is Status.DEFERRED:
+                message.deferred = message.deferred or []
+                message.deferred.append(outcome)
+            else:
+                ended.append(outcome)
+                message.failed = message.failed or []
+                message.failed.append((outcome.recipient, outcome))
+        message.pending -= 1
+        if message.fate is not None:
+            self._conclude_dropped(message, ended)
+        elif not message.pending:
+            self._end_pass(message, ended)
+        elif ended:
+            self._spool.record(message.entry, ended)
+
+    def _end_pass(self, message: ActiveMessage, ended: list[Outcome]) -> None:
+        """All deliveries are reported: a notice, another try, or the end."""
+        if message.deferred:
+            now = self._clock()
+            envelope = message.envelope
+            if now >= backoff.expiry(self._settings, envelope.arrival, envelope.sender):
+                ended = ended + self._expire(message)
+            else:
+                message.next_try = backoff.next_try(
+                    self._settings, envelope.arrival, now, self._around.random()
+                )
+                ended = ended + message.deferred
+        if ended:
+            self._spool.record(message.entry, ended, message.next_try)
+        if message.failed:
+            message.bouncing = True
+            self._around.bounce(message, message.failed)
+        else:
+            self._leave(message)
+
+    def _expire(self, message: ActiveMessage) -> list[Outcome]:
+        self._log(
+            b"qmgr",
+            b"%b: from=<%b>, status=expired, returned to sender"
+            % (message.queue_id, message.envelope.sender),
+        )
+        assert message.deferred is not None
+        expired = [replace(outcome, status=Status.EXPIRED) for outcome in message.deferred]
+        message.failed = (message.failed or []) + [(outcome.recipient, outcome) for outcome in expired]
+        return expired
+
+    def settled(self, message: ActiveMessage) -> None:
+        """The notice that bounce() was asked for is in the queue, or none was due."""
+        message.bouncing = False
+        if message.fate is not None:
+            self._wind_down(message)
+        else:
+            self._leave(message)
+
+    def _leave(self, message: ActiveMessage) -> None:
+        self._deactivate(message)
+        if message.next_try:
+            self._schedule(message.entry, message.next_try)
+        elif message.parked_at is not None:
+            message.parked_at.parked.append(message.entry)
+            message.entry.next_try = 0.0
+            self._clogged[message.parked_at] = None
+            self.scheduler.want_pump()
+        else:
+            self._log(b"qmgr", message.queue_id + b": removed")
+
+    def _deactivate(self, message: ActiveMessage) -> None:
+        del self.active[message.entry.message_id]
+        self._recipients -= message.total
+        self._retried -= message.retried
+        self._content -= message.kept
+        if self._waiting:
+            self.scheduler.want_pump()
+
+    def _schedule(self, entry: Any, due: float) -> None:
+        if self._waiting.schedule(entry, due):
+            self.scheduler.want_pump()  # so that the worker looks at next_due() again
+
+    # -- what operators do -----------------------------------------------------------------------
+
+    def delete(self, entry: Any) -> None:
+        self._spool.remove(entry)
+        self._drop(entry, Fate.DELETED)
+
+    def hold(self, entry: Any) -> None:
+        self._spool.hold(entry)
+        self._drop(entry, Fate.HELD)
+
+    def release(self, entry: Any) -> None:
+        self._spool.release(entry)
+        self.requeue(entry)
+
+    def requeue(self, entry: Any) -> None:
+        """A new pass with the tables of now, at once or when the deliveries under way are back."""
+        if not self._drop(entry, Fate.AGAIN):
+            self._schedule(entry, self._clock())
+
+    def flush_one(self, entry: Any) -> None:
+        if entry.message_id not in self.active and self._around.is_live(entry):
+            self._schedule(entry, self._clock())
+
+    def flush(self) -> None:
+        """All deferred mail is due, and no destination counts as dead; the ramp starts anew."""
+        self._ramp = Ramp(self._clock())
+        self._waiting.flush()
+        self.scheduler.flush_dead()
+        self.scheduler.want_pump()
+
+    def flush_site(self, domain: bytes) -> None:
+        """Mail for this domain is due; the queue is looked through bit by bit in run()."""
+        self._site_scans.append((domain.lower(), list(self._spool.entries.values())))
+        self.scheduler.want_pump()
+
+    def _drop(self, entry: Any, fate: Fate) -> bool:
+        """Takes what no agent has yet out of the active queue; False: the entry is not active."""
+        entry.next_try = 0.0
+        message = self.active.get(entry.message_id)
+        if message is None:
+            return False
+        message.fate = fate
+        if not message.in_flight and not message.bouncing:
+            self._wind_down(message)
+        return True
+
+    def _conclude_dropped(self, message: ActiveMessage, ended: list[Outcome]) -> None:
+        if ended and message.fate is not Fate.DELETED:
+            self._spool.record(message.entry, ended)
+        if not message.in_flight:
+            self._wind_down(message)
+
+    def _wind_down(self, message: ActiveMessage) -> None:
+        self._deactivate(message)
+        if message.fate is not Fate.AGAIN:
+            return
+        if self._around.is_live(message.entry):
+            self._schedule(message.entry, self._clock())
+        else:
+            self._log(b"qmgr", message.queue_id + b": removed")  # the deliveries under way were the last
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Opens slots for what was added; the worker's answer to schedule_pump."""
+        now = self._clock()
+        if now >= self._next_refill:
+            self._refill(now)
+        self._serve()
+
+    def _serve(self) -> None:
+        self._unpark()
+        self.scheduler.pump()
+        if any(self._may_unpark(destination) for destination in self._clogged):
+            self.scheduler.want_pump()
+
+    def next_due(self) -> float | None:
+        """When run() is to be called next."""
+        dues = [self._next_sweep]
+        wake = self.scheduler.next_due()
+        if wake is not None:
+            dues.append(wake)
+        if self._has_room():
+            waiting = self._waiting.next_due(self._may_retry())
+            if waiting is not None:
+                dues.append(max(waiting, self._next_refill))
+        if self._site_scans:
+            dues.append(self._next_refill)
+        return min(dues)
+
+    def run(self, now: float) -> None:
+        self.scheduler.run(now)
+        if now >= self._next_refill:
+            self._scan_sites(now)
+            self._refill(now)
+        if now >= self._next_sweep:
+            self._next_sweep = now + self._settings.queue_run_delay
+            self._sweep(now)
+        self._serve()
+
+    def _may_retry(self) -> bool:
+        return self._retried < self._retried_limit
+
+    def _refill(self, now: float) -> None:
+        """Moves what is due into the active queue, as fast as the ramp allows."""
+        for _ in range(ACTIVATED_A_RUN):
+            taken = self._waiting.take(now, self._may_retry()) if self._has_room() else None
+            if taken is None:
+                return
+            self._activate_stored(*taken)
+        self._next_refill = now + ACTIVATED_A_RUN / self._ramp.rate(now)
+
+    def _unpark(self) -> None:
+        """Gives destinations that have drained the next of what is parked for them."""
+        for destination in list(self._clogged):
+            for _ in range(ACTIVATED_A_RUN):
+                if not self._may_unpark(destination):
+                    break
+                self._activate_parked(destination)
+            if not destination.parked:
+                del self._clogged[destination]
+
+    def _may_unpark(self, destination: Destination) -> bool:
+        room = max(1, (self._limit - len(self.active)) // 2)
+        return bool(destination.parked) and (destination.reason is not None or destination.waiting < room)
+
+    def _activate_parked(self, destination: Destination) -> None:
+        entry = destination.parked.popleft()
+        if not entry.next_try:
+            source = Source.DEFERRED if entry.tries else Source.INCOMING
+            self._activate_stored(entry, source, unparked=True)
+
+    def _sweep(self, now: float) -> None:
+        """Expires what waits for slots or is parked; forgets destinations that have long been idle."""
+        settings = self._settings
+        lifetime = max(settings.maximal_queue_lifetime, settings.bounce_queue_lifetime)
+        for transport in self.scheduler.transports():
+            for destination in list(transport.destinations.values()):
+                for delivery in destination.refuse_heads(partial(self._is_over, now)):
+                    self._refuse(delivery, NO_SLOT)
+        for destination in self._clogged:
+            while destination.parked and now >= destination.parked[0].arrival + lifetime:
+                self._activate_parked(destination)
+        keep = max(settings.minimal_backoff_time, settings.queue_run_delay)
+        self.scheduler.forget_idle(now, keep, settings.qmgr_message_recipient_limit)
+
+    def _is_over(self, now: float, delivery: QueuedDelivery) -> bool:
+        """It is too old, and its turn did not come for longer than any message is left alone."""
+        message = delivery.message
+        if now - message.activated < self._settings.maximal_backoff_time:
+            return False
+        return now >= backoff.expiry(self._settings, message.envelope.arrival, message.envelope.sender)
+
+    def _scan_sites(self, now: float) -> None:
+        if not self._site_scans:
+            return
+        domain, entries = self._site_scans[0]
+        for entry in entries[-ACTIVATED_A_RUN:]:
+            if self._around.is_live(entry) and entry.message_id not in self.active:
+                recipients = self._spool.read_envelope(entry).recipients
+                pending = entry.pending_recipients()
+                if any(recipients[index].address.lower().endswith(b"@" + domain) for index in pending):
+                    self._schedule(entry, now)
+        del entries[-ACTIVATED_A_RUN:]
+        if not entries:
+            del self._site_scans[0]
+        self._next_refill = max(self._next_refill, now + ACTIVATED_A_RUN / self._ramp.rate(now))
+
+    # -- transports ------------------------------------------------------------------------------
+
+    def _transport_settings(self, name: bytes) -> TransportSettings:
+        around = self._around
+        return read_transport_settings(
+            name, self._settings, around.transport_setting, around.process_limit(name), self._warn
+        )
+
+    def _warn(self, text: bytes) -> None:
+        self._log(b"qmgr", b"warning: " + text)
+
+    def _warn_unavailable(self, transport: bytes) -> None:
+        now = self._clock()
+        if now >= self._warned.get(transport, -math.inf) + self._settings.transport_retry_time:
+            self._warned[transport] = now
+            self._warn(b"connect to transport private/" + transport + b": No such file or directory")

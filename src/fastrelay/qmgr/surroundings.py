@@ -1,0 +1,34 @@
+"""What the queue manager is handed by the worker: the rooms that it may not know, as callables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastrelay.borders import Agent, Delivery, Outcome
+from fastrelay.qmgr.activation import Resolve
+from fastrelay.qmgr.message import ActiveMessage
+from fastrelay.qmgr.settings import TransportSetting
+
+Log = Callable[[bytes, bytes], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the queue manager is handed by the worker."""
+
+    spool: Any  # queue.Spool
+    resolve: Resolve
+    unresolvable: type[Exception]  # what resolve raises when a table cannot answer
+    agents: dict[bytes, Agent]
+    transport_setting: TransportSetting
+    process_limit: Callable[[bytes], int]  # maxproc of master.cf for this worker; 0: no limit
+    is_live: Callable[[Any], bool]  # an entry that may be delivered: not done, on hold or corrupt
+    queue_id: Callable[[int], bytes]
+    log: Log  # (service, text)
+    log_outcome: Callable[[Delivery, Outcome], object]
+    bounce: Callable[[ActiveMessage, list[tuple[int, Outcome]]], object]  # and then settled(message)
+    schedule_pump: Callable[[], object]
+    clock: Callable[[], float]
+    random: Callable[[], float]  # 0..1

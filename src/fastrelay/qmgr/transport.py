@@ -1,0 +1,153 @@
+"""One delivery transport of master.cf: its agent, its slots, and whose turn it is.
+
+The scheduler owns it; destinations report to it. Invariant: open_slots is the sum of its destinations'
+slots and never above the process limit; a destination that has waiting mail and no slot stands in line.
+Slots go round robin among destinations, those without any first; beyond their first slot, slow ones
+get no more while slow ones hold half of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fastrelay.borders import Agent
+from fastrelay.qmgr.destination import Destination
+from fastrelay.qmgr.settings import TransportSettings
+
+if TYPE_CHECKING:
+    from fastrelay.qmgr.scheduler import Scheduler
+
+
+class Transport:
+    __slots__ = (
+        "agent",
+        "clock",
+        "destinations",
+        "extra",
+        "first",
+        "idle",
+        "name",
+        "open_slots",
+        "scheduler",
+        "settings",
+        "slow_slots",
+    )
+
+    def __init__(
+        self,
+        name: bytes,
+        agent: Agent,
+        settings: TransportSettings,
+        scheduler: Scheduler,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.agent = agent
+        self.settings = settings
+        self.scheduler = scheduler
+        self.clock = clock
+        self.destinations: dict[bytes, Destination] = {}
+        self.idle: dict[Destination, float] = {}  # since when, oldest first: kept for what they learnt
+        self.first: deque[Destination] = deque()  # waiting for their only slot
+        self.extra: deque[Destination] = deque()  # waiting for one more
+        self.open_slots = 0
+        self.slow_slots = 0
+
+    def destination(self, next_hop: bytes, recipient: bytes) -> Destination:
+        """With one recipient a delivery, concurrency is counted a recipient, as Postfix does."""
+        name = next_hop + b"\0" + recipient if self.settings.recipient_limit == 1 else next_hop
+        destination = self.destinations.get(name)
+        if destination is None:
+            destination = self.destinations[name] = Destination(self, name, next_hop)
+            self.idle[destination] = self.clock()
+        return destination
+
+    # -- told by destinations --------------------------------------------------------------------
+
+    def make_ready(self, destination: Destination) -> None:
+        """Stands it in line for a slot, if it does not yet stand in the right one."""
+        line = self.extra if destination.slots else self.first
+        if destination.in_line is line or destination.in_line is self.first:
+            return
+        destination.in_line = line  # an entry that it leaves behind in `extra` is skipped there
+        line.append(destination)
+        self.idle.pop(destination, None)
+        self.scheduler.transport_ready(self)
+
+    def slot_closed(self, destination: Destination) -> None:
+        self.open_slots -= 1
+        if destination.slow:
+            self.slow_slots -= 1
+        if destination.fresh or destination.retried:
+            self.make_ready(destination)
+        else:
+            self.note_idle(destination)
+        if self.first or self.extra:
+            self.scheduler.transport_ready(self)
+
+    def wake_at(self, due: float, destination: Destination) -> None:
+        self.scheduler.wake_at(due, destination)
+
+    # -- asked by destinations -------------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        limit = self.settings.process_limit
+        return not limit or self.open_slots < limit
+
+    def slots_of_next(self, nobody: int) -> int:
+        """How many slots the destination has whose turn is next; `nobody` when none waits."""
+        if self.first:
+            return 0
+        return self.extra[0].slots if self.extra else nobody
+
+    def slow_pool_is_full(self) -> bool:
+        limit = self.settings.process_limit
+        return bool(limit) and self.slow_slots * 2 >= limit
+
+    # -- called by the scheduler -----------------------------------------------------------------
+
+    def open_slots_in_turn(self, budget: int) -> bool:
+        """One slot a turn for each destination that wants one; True: the budget ended before the work."""
+        now = self.clock()
+        while (self.first or self.extra) and self.has_room():
+            if not budget:
+                return True
+            line = self.first or self.extra
+            destination = line.popleft()
+            if destination.in_line is not line:
+                continue
+            destination.in_line = None
+            if not destination.is_suspended(now) and destination.wants_slot(now):
+                budget -= 1
+                self._open_slot(destination, now)
+            else:
+                self.note_idle(destination)
+        return False
+
+    def _open_slot(self, destination: Destination, now: float) -> None:
+        if not destination.slots:
+            destination.turn_count = 0
+            destination.turn_started = now
+        destination.slots += 1
+        destination.starting += 1
+        self.open_slots += 1
+        if destination.slow:
+            self.slow_slots += 1
+        # Back in line before the agent runs: it may take, report and release at once.
+        self.make_ready(destination)
+        self.agent.open_slot(destination)
+
+    def note_idle(self, destination: Destination) -> None:
+        if destination.in_line is None and destination not in self.idle and destination.is_idle():
+            self.idle[destination] = self.clock()
+
+    def forget_idle(self, now: float, keep: float, limit: int) -> None:
+        """Drops what was learnt about destinations without mail, oldest first; dead ones stay dead."""
+        for destination, since in list(self.idle.items()):
+            if len(self.idle) <= limit and (now - since < keep or now < destination.suspended_until):
+                break
+            if destination.is_idle():
+                del self.idle[destination]
+                del self.destinations[destination.name]
