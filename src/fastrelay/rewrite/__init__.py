@@ -1,1 +1,1 @@
-"""Addresses: parsing, rewriting to canonical form, and resolving to (transport, next hop), as trivial-rewrite(8)."""
+"""Addresses: parse, rewrite to canonical form, resolve to (transport, next hop); trivial-rewrite(8)."""

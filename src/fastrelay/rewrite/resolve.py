@@ -1,0 +1,253 @@
+"""Resolve an address to (transport, next hop, recipient), as trivial-rewrite(8) does.
+
+Address class first, then relayhost, then transport_maps. smtpd asks it whether a destination is ours; the
+queue manager asks it where to send.
+
+Invariant: relay permission is judged on the most dangerous reading. Our own domains are stripped and what
+is left is read again, inside quotes too, until a foreign domain or a plain user is left; any `@ % !` that
+then still stands in the local part makes the destination untrusted (reliability 3.4, ADDRESS_CLASS_README).
+
+Lookups raise tables.TableError when they cannot answer; it passes through to the caller (451 or deferral).
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fastrelay.borders import Route
+from fastrelay.rewrite._address import Address, from_external
+from fastrelay.rewrite.address import Rewriter, canonical_domain, split_routing
+from fastrelay.rewrite.lookup import AddressMaps, Lookup, Matcher, split_extension
+from fastrelay.rewrite.settings import ResolveSettings
+
+CACHE_LIMIT = 20_000
+BAD_ADDRESS = b"5.1.3 bad address syntax"
+UNDELIVERABLE = b"Address is undeliverable"
+
+
+class AddressClass(enum.IntEnum):
+    """ADDRESS_CLASS_README; INVALID is an address that no domain can be made of."""
+
+    LOCAL = 1
+    VIRTUAL_ALIAS = 2
+    VIRTUAL_MAILBOX = 3
+    RELAY = 4
+    DEFAULT = 5
+    INVALID = 6
+
+
+FINAL = frozenset({AddressClass.LOCAL, AddressClass.VIRTUAL_ALIAS, AddressClass.VIRTUAL_MAILBOX})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Everything found out about one address. `routed`: its local part still holds `@ % !`."""
+
+    route: Route
+    address: Address
+    address_class: AddressClass
+    routed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveLookups:
+    """The lists and tables that resolving asks. `static`: no list stands on a table that may change."""
+
+    mydestination: Matcher
+    virtual_alias_domains: Matcher
+    virtual_mailbox_domains: Matcher
+    relay_domains: Matcher
+    transport_maps: Lookup
+    own_addresses: Iterable[str] = field(default=())  # of inet_interfaces and proxy_interfaces
+    static: bool = False
+
+
+class Resolver:
+    def __init__(self, settings: ResolveSettings, lookups: ResolveLookups) -> None:
+        self._settings = settings
+        self._lookups = lookups
+        self._rewriter = Rewriter(settings)
+        self._own = frozenset(ipaddress.ip_address(a) for a in lookups.own_addresses)
+        self._empty_address = from_external(settings.empty_address_recipient.encode() or b"MAILER-DAEMON")
+        self._delimiters = settings.recipient_delimiter.encode()
+        self._transport_maps = AddressMaps(lookups.transport_maps)
+        self._cached = lookups.static and not self._transport_maps
+        self._cache: dict[bytes, tuple[AddressClass, bytes, bytes]] = {}
+        self._interned: dict[bytes, bytes] = {}
+        self._parent_style = "transport_maps" in settings.parent_domain_matches_subdomains
+        self.generation = 1
+
+    def tables_changed(self) -> None:
+        """What was resolved before now is only a hint."""
+        self.generation += 1
+        self._cache.clear()
+
+    def resolve(self, address_external: bytes, sender: bytes = b"") -> Route:
+        """Where the canonical address goes. No table makes that depend on `sender` at present."""
+        return self.examine(from_external(address_external)).route
+
+    def is_authorized_destination(self, address: Address) -> bool:
+        """permit_auth_destination: a destination of ours, with no sender-specified routing behind it."""
+        found = self.examine(address)
+        if found.routed and not self._settings.allow_untrusted_routing:
+            return False
+        return found.address_class in FINAL or found.address_class is AddressClass.RELAY
+
+    def examine(self, address: Address) -> Resolution:
+        address = self._reduce(address)
+        if not self._is_deliverable(address):
+            route = Route(b"error", BAD_ADDRESS, address.external)
+            return Resolution(route, address, AddressClass.INVALID, routed=True)
+        address_class, transport, next_hop = self._find_destination(address)
+        route = Route(self._intern(transport), self._intern(next_hop), address.external)
+        return Resolution(route, address, address_class, has_routing(address.local))
+
+    def address_class(self, domain: bytes) -> AddressClass:
+        lookups = self._lookups
+        if self.is_local(domain):
+            return AddressClass.LOCAL
+        if lookups.virtual_alias_domains.matches(domain):
+            return AddressClass.VIRTUAL_ALIAS
+        if lookups.virtual_mailbox_domains.matches(domain):
+            return AddressClass.VIRTUAL_MAILBOX
+        if lookups.relay_domains.matches(domain):
+            return AddressClass.RELAY
+        return AddressClass.DEFAULT
+
+    def is_local(self, domain: bytes) -> bool:
+        """mydestination, or a literal of one of our own addresses."""
+        if self._lookups.mydestination.matches(domain):
+            return True
+        return domain[:1] == b"[" and _literal_address(domain) in self._own
+
+    def _is_deliverable(self, address: Address) -> bool:
+        return (
+            bool(address.local)
+            and address.local[0] != 0x2D
+            and canonical_domain(address.domain) == address.domain
+        )
+
+    def _reduce(self, address: Address) -> Address:
+        """Strip our own domains and read what is left again, until nothing is left to read."""
+        ours = b""
+        while True:
+            if address.domain:
+                if not self.is_local(address.domain):
+                    return address
+                ours = address.domain
+            inner = self._crack(address)
+            if inner is not None:
+                address = self._rewriter.complete_domain(inner)
+            elif not address.local:
+                address = self._empty_address
+            else:
+                ours = ours or self._settings.myhostname.encode().lower()
+                return Address(address.local, ours)
+
+    def _crack(self, address: Address) -> Address | None:
+        """The address inside a local part of ours, or None when it is plain.
+
+        It is `u%d` or `d!u`, and in quotes `u@d` too. Every step takes away an operator or a domain,
+        so the caller's loop ends.
+        """
+        local = address.local
+        quoted = Address(local).external[:1] == b'"'
+        if quoted and not self._settings.resolve_dequoted_address:
+            return None
+        if b"@" in local:
+            user, _, domain = local.rpartition(b"@")
+            return Address(user, canonical_domain(domain) or domain)
+        found = split_routing(local, self._settings)
+        return Address(*found) if found else None
+
+    def _find_destination(self, address: Address) -> tuple[AddressClass, bytes, bytes]:
+        if self._cached and (known := self._cache.get(address.domain)) is not None:
+            return known
+        found = self._classify(address.domain)
+        if found[0] is not AddressClass.VIRTUAL_ALIAS and self._transport_maps:
+            # an unknown alias stays unknown: transport_maps must not make it deliverable
+            found = (found[0], *self._apply_transport_maps(address, found[1], found[2]))
+        if self._cached:
+            if len(self._cache) >= CACHE_LIMIT:
+                self._cache.clear()
+            self._cache[address.domain] = found
+        return found
+
+    def _classify(self, domain: bytes) -> tuple[AddressClass, bytes, bytes]:
+        """The class's transport and next hop; a `transport:next_hop` in main.cf has the last word."""
+        settings = self._settings
+        address_class = self.address_class(domain)
+        next_hop = domain
+        if address_class is AddressClass.VIRTUAL_ALIAS:
+            table = b" in virtual alias table" if settings.show_user_unknown_table_name else b""
+            return address_class, b"error", b"5.1.1 User unknown" + table
+        if address_class is AddressClass.LOCAL:
+            transport = settings.local_transport
+        elif address_class is AddressClass.VIRTUAL_MAILBOX:
+            transport = settings.virtual_transport
+        else:
+            transport = (
+                settings.relay_transport
+                if address_class is AddressClass.RELAY
+                else settings.default_transport
+            )
+            next_hop = settings.relayhost.encode() or domain
+        name, _, explicit = transport.partition(":")
+        return address_class, name.encode(), explicit.encode() or next_hop
+
+    def _apply_transport_maps(
+        self, address: Address, transport: bytes, next_hop: bytes
+    ) -> tuple[bytes, bytes]:
+        """transport(5), RESULT FORMAT."""
+        value = self._find_transport(address)
+        if value is None:
+            return transport, next_hop
+        name, _, hop = value.partition(b":")
+        if not name:
+            return transport, hop or next_hop
+        if hop:
+            return name, hop
+        return name, UNDELIVERABLE if name in (b"error", b"retry") else address.domain
+
+    def _find_transport(self, address: Address) -> bytes | None:
+        """transport(5), TABLE SEARCH ORDER."""
+        maps = self._transport_maps
+        local, domain = address.local, address.domain
+        value = maps.find(local + b"@" + domain)
+        if value is not None:
+            return value
+        user, extension = split_extension(local, self._delimiters, self._settings.owner_request_special)
+        if extension or user != local:
+            value = maps.find_partial(user + b"@" + domain)
+        name = domain
+        while value is None and name:
+            value = maps.find_partial(name)
+            dot = name.find(b".", 1)
+            name = b"" if dot < 0 else name[dot + 1 :] if self._parent_style else name[dot:]
+        return value if value is not None else maps.find_partial(b"*")
+
+    def _intern(self, value: bytes) -> bytes:
+        """Equal transports and next hops share one object, however many messages name them."""
+        known = self._interned.get(value)
+        if known is None:
+            if len(self._interned) >= CACHE_LIMIT:
+                self._interned.clear()
+            known = self._interned[value] = value
+        return known
+
+
+def has_routing(local: bytes) -> bool:
+    """Would some relay read this local part as another address?"""
+    return b"@" in local or b"%" in local or b"!" in local
+
+
+def _literal_address(domain: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in `[1.2.3.4]` or `[IPv6:...]`; None when there is none."""
+    text = domain[1:-1].decode("ascii", "replace")
+    try:
+        return ipaddress.ip_address(text[5:] if text[:5].lower() == "ipv6:" else text)
+    except ValueError:
+        return None

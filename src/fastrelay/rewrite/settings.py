@@ -1,0 +1,33 @@
+"""What rewriting and resolving read from main.cf; field names are Postfix's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteSettings:
+    append_at_myorigin: bool
+    append_dot_mydomain: bool
+    swap_bangpath: bool
+    allow_percent_hack: bool
+    myorigin: str
+    mydomain: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveSettings(RewriteSettings):
+    myhostname: str
+    local_transport: str
+    virtual_transport: str
+    relay_transport: str
+    default_transport: str
+    relayhost: str
+    recipient_delimiter: str
+    owner_request_special: bool
+    empty_address_recipient: str
+    double_bounce_sender: str
+    resolve_dequoted_address: bool
+    allow_untrusted_routing: bool
+    parent_domain_matches_subdomains: tuple[str, ...]
+    show_user_unknown_table_name: bool
