@@ -1,0 +1,1 @@
+"""The languages: SMTP's commands, replies and parameters, without I/O."""
