@@ -1,7 +1,8 @@
 """A message's way through the queue manager: sent, deferred, bounced, expired, removed."""
 
-from fastrelay.borders import Route, Status
 from qmgr_parts import START, House, State
+
+from fastrelay.borders import Route, Status
 
 
 def finish(house, status=Status.SENT):

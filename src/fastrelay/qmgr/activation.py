@@ -53,6 +53,22 @@ class Activation:
         self._defer_transports = defer_transports
         self._unavailable = unavailable  # told of transports that have no agent
 
+    def single(self, message: ActiveMessage, index: int, room: int) -> QueuedDelivery | None:
+        """The short way for one recipient, by far the commonest; None: plan() has to say what is wrong."""
+        envelope = message.envelope
+        try:
+            route = self._resolve(envelope.recipients[index].address, envelope.sender)
+        except self._unresolvable:
+            return None
+        transport = self._scheduler.transport(route.transport)
+        if transport is None or route.transport in self._defer_transports:
+            return None
+        address = route.recipient
+        destination = transport.destination(route.next_hop, address)
+        if destination.parked or len(destination.fresh) + len(destination.retried) >= room:
+            return None
+        return QueuedDelivery(message, destination, [index], [address])
+
     def plan(
         self, message: ActiveMessage, pending: Iterable[int], room: int, unparked: bool, flushed: bool
     ) -> Plan:

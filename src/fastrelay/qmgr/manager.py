@@ -17,7 +17,7 @@ from typing import Any
 
 from fastrelay.borders import Content, Delivery, Envelope, Outcome, Status
 from fastrelay.qmgr import backoff
-from fastrelay.qmgr.activation import Activation
+from fastrelay.qmgr.activation import Activation, Plan
 from fastrelay.qmgr.destination import Destination
 from fastrelay.qmgr.message import ActiveMessage, Fate, QueuedDelivery
 from fastrelay.qmgr.scheduler import Scheduler
@@ -50,6 +50,7 @@ class QueueManager:
         self._next_refill = now
         self._next_sweep = now + settings.queue_run_delay
         self._warned: dict[bytes, float] = {}
+        self._starved = False  # something waits for room in the active queue
         self._site_scans: list[tuple[bytes, list[Any]]] = []
         self.scheduler = Scheduler(
             around.agents, self._transport_settings, around.clock, around.schedule_pump, self._refused
@@ -68,8 +69,7 @@ class QueueManager:
         self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes = b""
     ) -> None:
         """A message was just committed; its contents are kept only within the memory limit."""
-        active = len(self.active)
-        if self._waiting.incoming or active - self._retried >= self._fresh_limit or not self._has_room():
+        if self._waiting.incoming or not self._may_start():
             self._waiting.add_incoming(entry)
             self.scheduler.want_pump()
             return
@@ -99,6 +99,14 @@ class QueueManager:
         return (
             len(self.active) < self._limit and self._recipients < self._settings.qmgr_message_recipient_limit
         )
+
+    def _may_start(self) -> bool:
+        """One more new message."""
+        return len(self.active) - self._retried < self._fresh_limit and self._has_room()
+
+    def _may_retry(self) -> bool:
+        """One more deferred message."""
+        return self._retried < self._retried_limit and self._has_room()
 
     def _keeps(self, size: int) -> bool:
         return self._content + size <= self._settings.fastrelay_content_memory_limit
@@ -132,24 +140,33 @@ class QueueManager:
         self, message: ActiveMessage, pending: Sequence[int], unparked: bool = False, flushed: bool = False
     ) -> None:
         room = self._limit - len(self.active)
-        plan = self._activation.plan(message, pending, room, unparked, flushed)
         message.total = len(pending)
-        message.parked_at = plan.parked_at
-        message.pending = len(plan.deliveries) + bool(plan.deferred)
         self.active[message.entry.message_id] = message
         self._recipients += message.total
         self._retried += message.retried
-        if message.pending:
-            self._log_active(message)
-            for delivery in plan.deliveries:
+        if message.total == 1 and not unparked and not flushed:
+            delivery = self._activation.single(message, pending[0], room)
+            if delivery is not None:
+                message.pending = 1
+                self._log_active(message)
                 self.scheduler.add(delivery)
+                return
+        self._follow(message, self._activation.plan(message, pending, room, unparked, flushed))
+
+    def _follow(self, message: ActiveMessage, plan: Plan) -> None:
+        message.parked_at = plan.parked_at
+        message.pending = len(plan.deliveries) + bool(plan.deferred)
+        if not message.pending:
+            self._end_pass(message, [])
+            return
+        self._log_active(message)
+        for delivery in plan.deliveries:
+            self.scheduler.add(delivery)
         if plan.deferred:
             indices = [outcome.recipient for outcome in plan.deferred]
             addresses = [message.envelope.recipients[index].address for index in indices]
             nowhere = Delivery(message, b"retry", b"", indices, addresses, self._clock())
             self._conclude(message, nowhere, plan.deferred)
-        elif not message.pending:
-            self._end_pass(message, [])
 
     def _log_active(self, message: ActiveMessage) -> None:
         envelope = message.envelope
@@ -166,8 +183,17 @@ class QueueManager:
         assert isinstance(delivery, QueuedDelivery)
         now = self._clock()
         delivery.destination.finished(now - delivery.started)
-        delivery.message.in_flight -= 1
-        self._conclude(delivery.message, delivery, outcomes)
+        message = delivery.message
+        message.in_flight -= 1
+        if message.pending == 1 and len(outcomes) == 1 and outcomes[0].status is Status.SENT:
+            message.pending = 0  # the short way for what happens nearly always
+            self._around.log_outcome(delivery, outcomes[0])
+            if message.fate is None:
+                self._end_pass(message, outcomes)
+            else:
+                self._conclude_dropped(message, outcomes)
+        else:
+            self._conclude(message, delivery, outcomes)
 
     def _refused(self, delivery: QueuedDelivery) -> None:
         reason = delivery.destination.reason
@@ -273,7 +299,8 @@ class QueueManager:
         self._recipients -= message.total
         self._retried -= message.retried
         self._content -= message.kept
-        if self._waiting:
+        if self._starved:
+            self._starved = False
             self.scheduler.want_pump()
 
     def _schedule(self, entry: Any, due: float) -> None:
@@ -362,10 +389,11 @@ class QueueManager:
         wake = self.scheduler.next_due()
         if wake is not None:
             dues.append(wake)
-        if self._has_room():
-            waiting = self._waiting.next_due(self._may_retry())
-            if waiting is not None:
-                dues.append(max(waiting, self._next_refill))
+        fresh, deferred = self._may_start(), self._may_retry()
+        self._starved = not (fresh and deferred)
+        waiting = self._waiting.next_due(fresh, deferred)
+        if waiting is not None:
+            dues.append(max(waiting, self._next_refill))
         if self._site_scans:
             dues.append(self._next_refill)
         return min(dues)
@@ -380,13 +408,10 @@ class QueueManager:
             self._sweep(now)
         self._serve()
 
-    def _may_retry(self) -> bool:
-        return self._retried < self._retried_limit
-
     def _refill(self, now: float) -> None:
         """Moves what is due into the active queue, as fast as the ramp allows."""
         for _ in range(ACTIVATED_A_RUN):
-            taken = self._waiting.take(now, self._may_retry()) if self._has_room() else None
+            taken = self._waiting.take(now, self._may_start(), self._may_retry())
             if taken is None:
                 return
             self._activate_stored(*taken)

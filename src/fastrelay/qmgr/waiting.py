@@ -47,9 +47,6 @@ class WaitingRoom:
         self._sequence = itertools.count()
         self._deferred_turn = False
 
-    def __len__(self) -> int:
-        return len(self.incoming) + len(self._heap) + len(self._flushed)
-
     def add_incoming(self, entry: Any) -> None:
         entry.next_try = 0.0
         self.incoming.append(entry)
@@ -72,16 +69,16 @@ class WaitingRoom:
         self._flushed.extend(self._heap)
         self._heap = []
 
-    def next_due(self, deferred: bool) -> float | None:
-        """When there is something to take; `deferred`: deferred mail may be taken."""
-        if self.incoming or (deferred and self._flushed):
+    def next_due(self, fresh: bool, deferred: bool) -> float | None:
+        """When there is something to take; `fresh` and `deferred` say what may be taken."""
+        if (fresh and self.incoming) or (deferred and self._flushed):
             return 0.0
         return self._heap[0][0] if deferred and self._heap else None
 
-    def take(self, now: float, deferred: bool) -> tuple[Any, Source] | None:
+    def take(self, now: float, fresh: bool, deferred: bool) -> tuple[Any, Source] | None:
         """The next entry to activate, if there is one."""
         turn, self._deferred_turn = self._deferred_turn, not self._deferred_turn
-        if not (turn and deferred and self._has_due(now)):
+        if fresh and not (turn and deferred and self._has_due(now)):
             while self.incoming:
                 entry = self.incoming.popleft()
                 if not entry.next_try:  # it was not requeued meanwhile
