@@ -1,0 +1,170 @@
+"""The SMTP server: limits, time-outs, restrictions and reply codes."""
+
+from fastrelay.config.declaration import choice, integer, names, reply_code, text, time, yes_no
+
+_LIMITS = (
+    text(
+        "smtpd_banner",
+        "$myhostname ESMTP $mail_name",
+        "The text of the 220 greeting; it must begin with $myhostname.",
+    ),
+    time(
+        "smtpd_timeout",
+        "${stress?{10}:{300}}s",
+        "How long a client may take to send a command and to take a reply.",
+        minimum=1,
+    ),
+    yes_no(
+        "smtpd_per_request_deadline",
+        "yes",
+        "smtpd_timeout is for a whole command or reply, not for a single read.",
+    ),
+    integer(
+        "smtpd_min_data_rate",
+        "500",
+        "The deadline of DATA grows as if so many bytes a second came.",
+        unit="bytes/s",
+        minimum=1,
+    ),
+    time("smtpd_error_sleep_time", "1s", "The delay of replies to a client above smtpd_soft_error_limit."),
+    integer("smtpd_soft_error_limit", "10", "Errors after which replies are delayed.", minimum=1),
+    integer(
+        "smtpd_hard_error_limit",
+        "${stress?{1}:{20}}",
+        "Errors after which the session ends with 421.",
+        minimum=1,
+    ),
+    integer(
+        "smtpd_junk_command_limit",
+        "${stress?{1}:{100}}",
+        "Commands like NOOP and RSET without mail, before each is an error.",
+        minimum=1,
+    ),
+    integer("smtpd_recipient_limit", "1000", "The most recipients of a message.", minimum=1),
+    integer(
+        "smtpd_recipient_overshoot_limit",
+        "1000",
+        "Recipients above the limit before each is an error.",
+        minimum=1,
+    ),
+    integer(
+        "smtpd_history_flush_threshold",
+        "100",
+        "Lines of a session's transcript that are kept for notices.",
+        unit="lines",
+        minimum=1,
+    ),
+    integer(
+        "smtpd_client_connection_count_limit", "50", "The most sessions of one client at a time; 0: no limit."
+    ),
+    integer(
+        "smtpd_client_connection_rate_limit",
+        "0",
+        "The most connections of one client in anvil_rate_time_unit; 0: no limit.",
+    ),
+    integer(
+        "smtpd_client_message_rate_limit",
+        "0",
+        "The most messages of one client in anvil_rate_time_unit; 0: no limit.",
+    ),
+    integer(
+        "smtpd_client_recipient_rate_limit",
+        "0",
+        "The most recipients of one client in anvil_rate_time_unit; 0: no limit.",
+    ),
+    text(
+        "smtpd_client_event_limit_exceptions",
+        "${smtpd_client_connection_limit_exceptions:$mynetworks}",
+        "The clients without connection and rate limits.",
+    ),
+    time("anvil_rate_time_unit", "60s", "The time over which rates are counted.", minimum=1),
+    integer(
+        "line_length_limit",
+        "2048",
+        "The longest command line; longer lines are taken in pieces.",
+        unit="bytes",
+        minimum=512,
+    ),
+    yes_no("smtpd_peername_lookup", "yes", "Look up the name of a client's address."),
+    yes_no("smtpd_client_port_logging", "no", "Log the client's port too."),
+)
+
+_PROTOCOL = (
+    yes_no("smtpd_helo_required", "no", "MAIL needs HELO or EHLO first."),
+    yes_no("strict_rfc821_envelopes", "no", "MAIL and RCPT addresses must be inside <> and nothing else."),
+    yes_no("disable_vrfy_command", "no", "Refuse VRFY with 502."),
+    names(
+        "smtpd_forbidden_commands",
+        "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}",
+        "Commands that end the session.",
+    ),
+    names("smtpd_noop_commands", "", "Commands that do nothing and get 250."),
+    names("smtpd_discard_ehlo_keywords", "", "EHLO keywords that are not announced."),
+    choice(
+        "smtpd_forbid_bare_newline",
+        "normalize",
+        ("normalize", "reject", "yes", "note", "no"),
+        "What to do with lines that end in LF alone; end of data is CRLF.CRLF in any case.",
+    ),
+    text(
+        "smtpd_forbid_bare_newline_exclusions",
+        "$mynetworks",
+        "The clients that smtpd_forbid_bare_newline is not for.",
+    ),
+    reply_code(
+        "smtpd_forbid_bare_newline_reject_code",
+        "550",
+        "The reply code to contents with bare LF; 521 ends the session.",
+    ),
+    yes_no(
+        "smtpd_forbid_unauth_pipelining", "yes", "End a session that sends commands ahead where it must wait."
+    ),
+)
+
+_RESTRICTIONS = (
+    yes_no("smtpd_delay_reject", "yes", "Check client, HELO and sender restrictions at RCPT only."),
+    names("smtpd_client_restrictions", "", "The checks at connection."),
+    names("smtpd_helo_restrictions", "", "The checks at HELO and EHLO."),
+    names("smtpd_sender_restrictions", "", "The checks at MAIL."),
+    names(
+        "smtpd_relay_restrictions",
+        "${{$compatibility_level} <level {1} ? {} : {permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination}}",
+        "The checks at RCPT that guard against open relay.",
+    ),
+    names("smtpd_recipient_restrictions", "", "The checks at RCPT."),
+    yes_no(
+        "smtpd_relay_before_recipient_restrictions",
+        "${{$compatibility_level} <level {3.6} ? {no} : {yes}}",
+        "Check smtpd_relay_restrictions before smtpd_recipient_restrictions.",
+    ),
+    names("smtpd_data_restrictions", "", "The checks at DATA."),
+    names("smtpd_end_of_data_restrictions", "", "The checks at end of data."),
+    names("smtpd_etrn_restrictions", "", "The checks at ETRN."),
+    yes_no(
+        "smtpd_reject_unlisted_recipient", "yes", "Refuse unknown recipients even when no restriction asks."
+    ),
+    yes_no("smtpd_reject_unlisted_sender", "no", "Refuse unknown senders even when no restriction asks."),
+    text("smtpd_null_access_lookup_key", "<>", "What stands for the null sender in access tables."),
+)
+
+_REPLY_CODES = (
+    reply_code("reject_code", "554", "The reply code of reject."),
+    reply_code("defer_code", "450", "The reply code of defer."),
+    reply_code("relay_domains_reject_code", "554", "The reply code to a destination that is not ours."),
+    reply_code("unknown_local_recipient_reject_code", "550", "The reply code to an unknown local recipient."),
+    reply_code(
+        "unknown_relay_recipient_reject_code",
+        "550",
+        "The reply code to a recipient not in relay_recipient_maps.",
+    ),
+    reply_code(
+        "unknown_virtual_alias_reject_code", "550", "The reply code to a recipient not in virtual_alias_maps."
+    ),
+    reply_code(
+        "unknown_virtual_mailbox_reject_code",
+        "550",
+        "The reply code to a recipient not in virtual_mailbox_maps.",
+    ),
+)
+
+PARAMETERS = _LIMITS + _PROTOCOL + _RESTRICTIONS + _REPLY_CODES
