@@ -1,0 +1,3 @@
+from fastrelay.borders import Recipient
+
+def unique(recipients: list[Recipient], limit: int) -> list[Recipient]: ...

@@ -1,0 +1,85 @@
+"""The Received header that a message gets here, in Postfix's form (RFC 5321 4.4), and the times that go with it.
+
+`_core` asks once a message. Whatever the client said of itself is filtered to printable ASCII, so nothing it
+sends can begin a new header. Time is passed in; its text is made once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+DAYS = b"Mon Tue Wed Thu Fri Sat Sun".split()
+PRINTABLE = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+WORD = bytes(c if 32 < c < 127 else 63 for c in range(256))  # HELO names: Postfix shows blanks as ? too
+LONGEST_NAME = 255
+
+
+def mail_date(now: float) -> bytes:
+    """RFC 5322 3.3 in local time with the zone's name: `Sun, 22 Nov 2026 23:20:01 +0000 (UTC)`."""
+    t = time.localtime(now)
+    offset = abs(t.tm_gmtoff) // 60
+    return b"%b, %02d %b %d %02d:%02d:%02d %c%02d%02d (%b)" % (
+        DAYS[t.tm_wday],
+        t.tm_mday,
+        MONTHS[t.tm_mon - 1],
+        t.tm_year,
+        t.tm_hour,
+        t.tm_min,
+        t.tm_sec,
+        b"-" if t.tm_gmtoff < 0 else b"+",
+        offset // 60,
+        offset % 60,
+        t.tm_zone.encode("ascii", "replace"),
+    )
+
+
+def utc_stamp(now: float) -> bytes:
+    """YYYYMMDDHHMMSS, as the Message-Id that we add has it."""
+    t = time.gmtime(now)
+    return b"%04d%02d%02d%02d%02d%02d" % t[:6]
+
+
+@dataclass(slots=True)
+class Clockface:
+    """The texts of the second at hand."""
+
+    second: int = -1
+    date: bytes = b""
+    stamp: bytes = b""
+
+    def show(self, now: float) -> None:
+        second = int(now)
+        if second != self.second:
+            self.second, self.date, self.stamp = second, mail_date(now), utc_stamp(now)
+
+
+@dataclass(slots=True)
+class ReceivedHeader:
+    """Makes the header; `by` is settled once, `client` once a session."""
+
+    myhostname: bytes
+    mail_name: bytes
+    clock: Clockface = field(default_factory=Clockface)
+    by: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by = b"\r\n\tby %b (%b) with " % (self.myhostname, self.mail_name)
+
+    def client(self, helo: bytes, name: bytes, address: bytes, protocol: bytes) -> bytes:
+        """The part that is the same for all messages of a session, until the next HELO or MAIL parameter."""
+        return b"Received: from %b (%b [%b])%b%b id " % (
+            (helo or name)[:LONGEST_NAME].translate(WORD),
+            name[:LONGEST_NAME].translate(WORD),
+            b"IPv6:" + address if b":" in address else address,
+            self.by,
+            protocol,
+        )
+
+    def make(self, client: bytes, queue_id: bytes, recipient: bytes, now: float) -> bytes:
+        """The whole header with its CRLF; `recipient` only when the message has just one, else b""."""
+        self.clock.show(now)
+        if recipient:
+            return b"%b%b\r\n\tfor <%b>; %b\r\n" % (client, queue_id, recipient, self.clock.date)
+        return b"%b%b;\r\n\t%b\r\n" % (client, queue_id, self.clock.date)
