@@ -1,0 +1,362 @@
+"""Look keys up in an LMDB 0.9 file: hash:, btree: and lmdb: tables (tables/lmdb_table.py) ask it per recipient.
+
+Every lookup stats the file, so that a replaced one is seen at once and a truncated one is not touched, and
+every offset is checked against what is mapped: no file makes it crash or answer "not found" wrongly.
+No lock is needed. Our files never change once renamed into place. Debian's postmap changes its own in
+place: LMDB leaves the pages of the last two committed transactions alone while it writes the next
+(mdb_find_oldest), so an answer counts when at most one transaction ended meanwhile, and is sought
+again otherwise. Keys and values end in a NUL or not, as postmap -N or -n made them; both are tried.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport errno
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, strerror
+from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
+from posix.stat cimport fstat, struct_stat
+from posix.unistd cimport close
+
+from fastrelay._bytes cimport FASTRELAY_DEBUG, Slice, bytes_ptr, lower, slice_of
+
+from fastrelay.tables.table import TableError, check_value
+
+cdef extern from "<sys/stat.h>" nogil:
+    int stat(const char *, struct_stat *)
+
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char *, size_t)
+
+cdef enum Found:
+    FOUND
+    MISSING
+    CORRUPT
+
+cdef enum:
+    MAGIC = 0xBEEFC0DE
+    VERSION_0_9 = 1
+    PAGE_HEADER = 16
+    META_SIZE = 136
+    BRANCH_PAGE = 0x01
+    LEAF_PAGE = 0x02
+    OVERFLOW_PAGE = 0x04
+    KIND_BITS = 0x6F  # all page kinds: branch, leaf, overflow, meta, leaf2, sub-page
+    BIG_DATA = 0x01
+    MAX_KEY = 511
+    MAX_DEPTH = 32
+    MAX_TRIES = 100
+
+cdef uint64_t NO_PAGE = ~<uint64_t>0
+
+cdef struct Meta:
+    uint64_t transaction
+    uint64_t root
+    uint32_t page_size
+    uint16_t flags
+
+cdef int _live = 0
+
+
+def live_objects() -> int:
+    return _live
+
+
+cdef inline uint16_t u16(bytes_ptr p) noexcept nogil:
+    cdef uint16_t v
+    memcpy(&v, p, 2)
+    return v
+
+
+cdef inline uint32_t u32(bytes_ptr p) noexcept nogil:
+    cdef uint32_t v
+    memcpy(&v, p, 4)
+    return v
+
+
+cdef inline uint64_t u64(bytes_ptr p) noexcept nogil:
+    cdef uint64_t v
+    memcpy(&v, p, 8)
+    return v
+
+
+cdef bint read_meta(Slice file, uint32_t page_size, int which, Meta *meta) noexcept nogil:
+    """The meta page `which`; False when it is none."""
+    cdef bytes_ptr p = file.data + <size_t>page_size * which + PAGE_HEADER
+    if u32(p) != MAGIC or u32(p + 4) != VERSION_0_9:
+        return False
+    meta.page_size = u32(p + 24)
+    meta.flags = u16(p + 76)
+    meta.root = u64(p + 112)
+    meta.transaction = u64(p + 128)
+    return True
+
+
+cdef bint newest_meta(Slice file, uint32_t page_size, Meta *meta) noexcept nogil:
+    """The meta page of the last commit; False when this is no LMDB 0.9 file that can be read."""
+    cdef Meta other
+    if not read_meta(file, page_size, 0, meta) or not read_meta(file, page_size, 1, &other):
+        return False
+    if other.transaction > meta.transaction:
+        meta[0] = other
+    return meta.page_size == page_size and meta.flags == 0
+
+
+cdef bytes_ptr page_at(Slice file, Meta *meta, uint64_t number) noexcept nogil:
+    """The page, or NULL when it is not within the file or says that it is another one."""
+    cdef bytes_ptr page
+    if number >= <uint64_t>file.size // meta.page_size:
+        return NULL
+    page = file.data + number * meta.page_size
+    return page if u64(page) == number else NULL
+
+
+cdef inline int compare(Slice key, bytes_ptr other, size_t size) noexcept nogil:
+    cdef size_t common = size if size < <size_t>key.size else <size_t>key.size
+    cdef int order = memcmp(key.data, other, common)
+    if order != 0:
+        return order
+    return (<size_t>key.size > size) - (<size_t>key.size < size)
+
+
+cdef bytes_ptr search_page(bytes_ptr page, uint32_t page_size, Slice key, bint branch, int *order) noexcept nogil:
+    """The last node whose key is not above `key` (on a branch the first one counts as lowest), NULL: corrupt.
+
+    `order` says how `key` compares with the node: 0 equal, above 0 greater, -1 below all nodes.
+    """
+    cdef Py_ssize_t limit = u16(page + 12)
+    cdef Py_ssize_t count = (limit - PAGE_HEADER) // 2
+    cdef Py_ssize_t low = 1 if branch else 0
+    cdef Py_ssize_t high = count
+    cdef Py_ssize_t middle
+    cdef bytes_ptr node
+    cdef bytes_ptr best = page
+    cdef int result
+    if limit < PAGE_HEADER or <uint32_t>limit > page_size or count < 1:
+        return NULL
+    order[0] = -1
+    if branch:
+        order[0] = 1
+        best = page + u16(page + PAGE_HEADER)
+    while low < high:
+        middle = (low + high) // 2
+        node = page + u16(page + PAGE_HEADER + 2 * middle)
+        if node < page + limit or node + 8 > page + page_size or node + 8 + u16(node + 6) > page + page_size:
+            return NULL
+        result = compare(key, node + 8, u16(node + 6))
+        if result < 0:
+            high = middle
+            continue
+        best, order[0] = node, result
+        if result == 0:
+            break
+        low = middle + 1
+    if best != page and (best < page + limit or best + 8 > page + page_size):
+        return NULL
+    return best
+
+
+cdef Found node_value(Slice file, Meta *meta, bytes_ptr page, bytes_ptr node, Slice *value) noexcept nogil:
+    cdef size_t size = u16(node) | <size_t>u16(node + 2) << 16
+    cdef bytes_ptr data = node + 8 + u16(node + 6)
+    cdef bytes_ptr big
+    cdef uint16_t flags = u16(node + 4)
+    if flags == 0:
+        if data + size > page + meta.page_size:
+            return CORRUPT
+        value[0] = slice_of(data, size)
+        return FOUND
+    if flags != BIG_DATA or data + 8 > page + meta.page_size:
+        return CORRUPT
+    big = page_at(file, meta, u64(data))
+    if big == NULL or u16(big + 10) & KIND_BITS != OVERFLOW_PAGE:
+        return CORRUPT
+    if size > <size_t>(file.data + file.size - big - PAGE_HEADER):
+        return CORRUPT
+    value[0] = slice_of(big + PAGE_HEADER, size)
+    return FOUND
+
+
+cdef Found find(Slice file, Meta *meta, Slice key, Slice *value) noexcept nogil:
+    cdef uint64_t number = meta.root
+    cdef bytes_ptr page
+    cdef bytes_ptr node
+    cdef int depth, kind, order = 0
+    if number == NO_PAGE:
+        return MISSING
+    for depth in range(MAX_DEPTH):
+        page = page_at(file, meta, number)
+        if page == NULL:
+            return CORRUPT
+        kind = u16(page + 10) & KIND_BITS
+        if kind != BRANCH_PAGE and kind != LEAF_PAGE:
+            return CORRUPT
+        node = search_page(page, meta.page_size, key, kind == BRANCH_PAGE, &order)
+        if node == NULL:
+            return CORRUPT
+        if kind == LEAF_PAGE:
+            return node_value(file, meta, page, node, value) if order == 0 else MISSING
+        number = u16(node) | <uint64_t>u16(node + 2) << 16 | <uint64_t>u16(node + 4) << 32
+    return CORRUPT
+
+
+cdef class LmdbFile:
+    """One file, mapped. `fold`: keys to lower case; `utf8`: keys and values must be that.
+
+    `fold_other(key)` prepares keys that are not ASCII: None, no table has them.
+    """
+
+    cdef str label
+    cdef bytes path
+    cdef bint fold
+    cdef bint utf8
+    cdef object fold_other
+    cdef Slice file
+    cdef uint32_t page_size
+    cdef struct_stat status
+    cdef bint plain  # the last hit had no NUL at its end
+    cdef readonly long generation  # how often the file was opened: a new one may answer otherwise
+
+    def __cinit__(self, str label, bytes path, bint fold, bint utf8, fold_other):
+        self.label, self.path, self.fold, self.utf8, self.fold_other = label, path, fold, utf8, fold_other
+        self.file = slice_of(NULL, 0)
+        if FASTRELAY_DEBUG:
+            global _live
+            _live += 1
+
+    def __dealloc__(self):
+        self._unmap()
+        if FASTRELAY_DEBUG:
+            global _live
+            _live -= 1
+
+    def get(self, bytes key not None):
+        """The value of `key`, None when it is not there; TableError when that cannot be told."""
+        cdef unsigned char text[MAX_KEY + 1]
+        cdef Py_ssize_t size
+        self._refresh()
+        size = self._prepare(key, text)
+        if size <= 0:
+            return None
+        value = self._get(text, size)
+        if value is not None and self.utf8 and not (<bytes>value).isascii():
+            return check_value(self.label, key, value)
+        return value
+
+    def refresh(self) -> None:
+        """Open the file unless it is open and unchanged; TableError when that cannot be."""
+        self._refresh()
+
+    cdef Py_ssize_t _prepare(self, bytes key, unsigned char *text) except -2:
+        """Put the folded key and a NUL into `text`; its size, -1 when no table has such a key."""
+        cdef bytes_ptr data = <bytes_ptr>PyBytes_AS_STRING(key)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
+        cdef Py_ssize_t i
+        cdef unsigned char seen = 0
+        if size > MAX_KEY:
+            return -1
+        for i in range(size):
+            if data[i] == 0:
+                return -1
+            seen |= data[i]
+            text[i] = lower(data[i]) if self.fold else data[i]
+        if seen & 0x80:
+            folded = self.fold_other(key)
+            size = -1 if folded is None else PyBytes_GET_SIZE(<bytes?>folded)
+            if size < 0 or size > MAX_KEY:
+                return -1
+            memcpy(text, PyBytes_AS_STRING(folded), size)
+        text[size] = 0
+        return size
+
+    cdef object _get(self, unsigned char *text, Py_ssize_t size):
+        cdef Slice value
+        cdef Found found = MISSING
+        cdef Meta meta, after
+        cdef int tries, form
+        for tries in range(MAX_TRIES):
+            if not newest_meta(self.file, self.page_size, &meta):
+                raise self._corrupt()
+            for form in range(2):
+                found = find(self.file, &meta, slice_of(text, size + (form == self.plain)), &value)
+                if found != MISSING:
+                    break
+            result = None
+            if found == FOUND:
+                result = (<const char *>value.data)[: strnlen(<const char *>value.data, value.size)]
+            if not newest_meta(self.file, self.page_size, &after):
+                raise self._corrupt()
+            if after.transaction == meta.transaction and after.root != meta.root:
+                continue  # the first look fell into the middle of a commit
+            if after.transaction - meta.transaction > 1:
+                continue
+            if found == CORRUPT:
+                raise self._corrupt()
+            if found == FOUND and form == 1:
+                self.plain = not self.plain
+            return result
+        raise TableError(self.label, f"database {self._name()} changes too fast to be read")
+
+    cdef int _refresh(self) except -1:
+        """Reopen the file when it is not what is mapped."""
+        cdef struct_stat now
+        if stat(self.path, &now) != 0:
+            raise self._cannot_open()
+        if (
+            self.file.data != NULL
+            and now.st_mtim.tv_nsec == self.status.st_mtim.tv_nsec
+            and now.st_mtim.tv_sec == self.status.st_mtim.tv_sec
+            and now.st_ino == self.status.st_ino
+            and now.st_size == self.status.st_size
+            and now.st_dev == self.status.st_dev
+        ):
+            return 0
+        self._unmap()
+        self._map()
+        return 0
+
+    cdef int _map(self) except -1:
+        cdef struct_stat status
+        cdef Meta meta
+        cdef void *data
+        cdef int fd = open(self.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        if fd < 0:
+            raise self._cannot_open()
+        try:
+            if fstat(fd, &status) != 0:
+                raise self._cannot_open()
+            if status.st_size < PAGE_HEADER + META_SIZE:
+                raise self._corrupt()
+            data = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED, fd, 0)
+            if data == MAP_FAILED:
+                raise self._cannot_open()
+        finally:
+            close(fd)
+        self.file, self.status = slice_of(<bytes_ptr>data, status.st_size), status
+        self.generation += 1
+        self.page_size = self._page_size()
+        if self.page_size == 0 or not newest_meta(self.file, self.page_size, &meta):
+            self._unmap()
+            raise self._corrupt()
+        return 0
+
+    cdef void _unmap(self) noexcept:
+        if self.file.data != NULL:
+            munmap(<void *>self.file.data, self.file.size)
+        self.file = slice_of(NULL, 0)
+
+    cdef uint32_t _page_size(self) noexcept:
+        """The page size that the first meta page gives, 0 when two such pages are not in the file."""
+        cdef uint32_t size = u32(self.file.data + PAGE_HEADER + 24)
+        if size < 512 or size > 65536 or 2 * <Py_ssize_t>size > self.file.size:
+            return 0
+        return size
+
+    def _name(self):
+        return self.path.decode("utf-8", "backslashreplace")
+
+    def _cannot_open(self):
+        text = (<bytes>strerror(errno)).decode("utf-8", "replace")
+        return TableError(self.label, f"open database {self._name()}: {text}")
+
+    def _corrupt(self):
+        return TableError(self.label, f"database {self._name()} is truncated or not an LMDB 0.9 file")

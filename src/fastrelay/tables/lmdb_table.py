@@ -1,0 +1,64 @@
+"""hash:, btree: and lmdb: one LMDB file `name.lmdb` beside the source, compiled by postmap.
+
+The file format is LMDB's 0.9, which Debian's postmap reads and writes; lookups are in _lmdb.pyx.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import ClassVar
+
+import lmdb
+
+from fastrelay.tables._lmdb import LmdbFile
+from fastrelay.tables.table import Table, TableError, choose_fold
+
+SUFFIX = ".lmdb"
+
+
+class LmdbTable(Table):
+    type: ClassVar[str] = "lmdb"
+
+    def __init__(self, name: str, fold: bool, utf8: bool) -> None:
+        super().__init__(name)
+        self.path = name + SUFFIX
+        self._file = LmdbFile(self.label, os.fsencode(self.path), fold, utf8, choose_fold(fold, utf8))
+        self.get = self._file.get  # type: ignore[method-assign]  # a call less in the hot path
+        try:
+            self._file.refresh()
+        except TableError as error:
+            self.problem = error.reason
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All entries, under the shared lock that Debian's postmap respects (lmdb_table(5))."""
+        self._file.refresh()
+        with open(self.path, "rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH)
+            try:
+                with (
+                    lmdb.open(self.path, subdir=False, lock=False, readonly=True) as environment,
+                    environment.begin() as transaction,
+                ):
+                    for key, value in transaction.cursor():
+                        yield key.removesuffix(b"\0"), value.removesuffix(b"\0")
+            except lmdb.Error as error:
+                raise TableError(self.label, str(error)) from error
+
+    @property
+    def version(self) -> int:
+        """How often the file was opened: one that was replaced or appeared counts when it is seen."""
+        try:
+            self._file.refresh()
+        except TableError:
+            return -1 - self._file.generation
+        return self._file.generation
+
+
+class HashTable(LmdbTable):
+    type = "hash"
+
+
+class BtreeTable(LmdbTable):
+    type = "btree"

@@ -1,0 +1,70 @@
+"""The table types by name, and open_table(), which makes a table of "type:name".
+
+A type that there is not, or a name that makes no table, gives a table that answers TableError: a relay
+starts with it and says 451 where it is asked (Postfix's dict_surrogate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastrelay.tables.cidr import CidrTable
+from fastrelay.tables.environ import EnvironTable
+from fastrelay.tables.fail import FailTable
+from fastrelay.tables.inline import InlineTable
+from fastrelay.tables.lmdb_table import BtreeTable, HashTable, LmdbTable
+from fastrelay.tables.proxy import ProxyTable
+from fastrelay.tables.regexp import RegexpTable
+from fastrelay.tables.static import StaticTable
+from fastrelay.tables.surrogate import SurrogateTable
+from fastrelay.tables.table import Table, choose_fold
+from fastrelay.tables.texthash import TextHashTable
+from fastrelay.tables.unix import UnixTable
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a table is opened: keys folded to lower case (postmap -f: not), texts must be UTF-8."""
+
+    fold: bool = True
+    utf8: bool = True
+
+
+Factory = Callable[[str, Options], Table]
+
+TYPES: dict[str, Factory] = {
+    "btree": lambda name, how: BtreeTable(name, how.fold, how.utf8),
+    "cidr": lambda name, how: CidrTable(name),
+    "environ": lambda name, how: EnvironTable(name, choose_fold(how.fold, how.utf8)),
+    "fail": lambda name, how: FailTable(name),
+    "hash": lambda name, how: HashTable(name, how.fold, how.utf8),
+    "inline": lambda name, how: InlineTable(name, choose_fold(how.fold, how.utf8)),
+    "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
+    "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
+    "regexp": lambda name, how: RegexpTable(name, how.utf8),
+    "static": lambda name, how: StaticTable(name, how.utf8),
+    "texthash": lambda name, how: TextHashTable(name, choose_fold(how.fold, how.utf8), how.utf8),
+    "unix": lambda name, how: UnixTable(name, choose_fold(how.fold, how.utf8)),
+}
+COMPILED_TYPES = ("hash", "btree", "lmdb")  # what postmap can make
+
+
+def open_table(spec: str, *, fold: bool = True, utf8: bool = True) -> Table:
+    """The table that `spec` names. Never raises: see `problem` for what is to be logged as an error."""
+    return _open(spec, Options(fold, utf8))
+
+
+def table_types() -> list[str]:
+    """What `postconf -m` lists."""
+    return sorted(TYPES)
+
+
+def _open(spec: str, how: Options) -> Table:
+    kind, colon, name = spec.partition(":")
+    if not colon or not name:
+        return SurrogateTable(spec, f'open dictionary: expecting "type:name" form instead of "{spec}"')
+    factory = TYPES.get(kind)
+    if factory is None:
+        return SurrogateTable(spec, f"unsupported dictionary type: {kind}")
+    return factory(name, how)
