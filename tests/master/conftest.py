@@ -43,6 +43,9 @@ class FileLog:
     def flush(self) -> None:
         pass
 
+    def close(self) -> None:
+        os.close(self.fd)
+
 
 def inet_service(port: int) -> Service:
     return Service(
@@ -78,11 +81,13 @@ class StandIn:
             client.close()
 
     def order(self, master: socket.socket) -> None:
-        data = master.recv(65536)
-        if not data:
+        messages = self.receiver.receive(master)
+        if messages is None:
             os._exit(3)
-        for message in self.receiver.feed(data):
+        for message in messages:
             self.word = message["reload"].warnings[0].encode()
+            os.write(message["log_fd"], b"worker %d reloaded\n" % self.context.number)
+            os.close(message["log_fd"])
 
     def run(self) -> None:
         self.context.ready()
@@ -132,7 +137,8 @@ class MailSystem:
         try:
             status = Supervisor(
                 self.config, lambda: self.loads(self.config), lambda config: config.settings,
-                lambda config, owner: FileLog(self.log_path), self.run, self.helper, announce,
+                lambda config: FileLog(self.log_path), lambda config: FileLog(self.log_path).fd,
+                self.run, self.helper, announce,
             ).serve()  # fmt: skip
         except FatalError as error:
             with contextlib.suppress(OSError):

@@ -122,6 +122,20 @@ def test_reload_reaches_every_worker_without_replacing_it(system):
     system.wait_log(f"master[{system.pid}]: reload --")
     wait_until(lambda: all(system.ask()[2] == "second" for _ in range(10)))
     assert system.worker_pids() == before
+    for number in before:
+        system.wait_log(f"worker {number} reloaded")
+
+
+def test_log_file_that_was_rotated_is_passed_to_workers_at_reload(system):
+    system.loads = lambda config: setattr(config, "warnings", ["x"]) or config
+    system.start()
+    system.log_path.rename(system.directory / "maillog.1")
+    system.signal(signal.SIGHUP)
+    for number in (0, 1):
+        system.wait_log(f"worker {number} reloaded")
+    system.signal(signal.SIGTERM)
+    assert system.wait() == 0
+    assert "terminating" in system.log()
 
 
 def test_bad_configuration_at_reload_keeps_the_old_one(system):

@@ -1,12 +1,15 @@
 """What master and a worker say to each other over their socket pair.
 
-Master to worker: frames of a length and a pickled dict, {"reload": Config} or {"stop": True}.
+Master to worker: frames of a length and a pickled dict, {"reload": Config, "services": [...]}, services in the
+order of context.listeners. The maillog file, opened again by master, comes along as message["log_fd"].
 Worker to master: single bytes, never a pickle, because master has rights that a worker must not get.
 """
 
 from __future__ import annotations
 
+import array
 import pickle
+import socket
 import struct
 from typing import Any
 
@@ -22,13 +25,26 @@ def frame(message: dict[str, Any]) -> bytes:
     return LENGTH.pack(len(payload)) + payload
 
 
+def send(sock: socket.socket, data: bytes | bytearray, fd: int | None) -> int:
+    """What the socket takes of `data` now, `fd` with the first byte."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))] if fd is not None else []
+    return sock.sendmsg([data], rights)
+
+
 class Receiver:
-    """Collects the bytes that a worker reads from `context.master`."""
+    """The worker's end of it."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._files: list[int] = []
 
-    def feed(self, data: bytes) -> list[dict[str, Any]]:
+    def receive(self, sock: socket.socket) -> list[dict[str, Any]] | None:
+        """The messages complete after one read; None when master is gone. May raise BlockingIOError."""
+        data, files, _, _ = socket.recv_fds(sock, 65536, 8)
+        self._files += files
+        return self._feed(data) if data else None
+
+    def _feed(self, data: bytes) -> list[dict[str, Any]]:
         self._buffer += data
         messages = []
         while len(self._buffer) >= LENGTH.size:
@@ -38,5 +54,8 @@ class Receiver:
                 break
             payload = bytes(self._buffer[LENGTH.size : end])
             del self._buffer[:end]
-            messages.append(pickle.loads(payload))  # noqa: S301 - from our own, more privileged parent
+            message = pickle.loads(payload)  # noqa: S301 - from our own, more privileged parent
+            if message.pop("with_log", False):
+                message["log_fd"] = self._files.pop(0)
+            messages.append(message)
         return messages

@@ -11,9 +11,19 @@ import signal
 import socket
 from dataclasses import dataclass, field
 
+from fastrelay.master.channel import send
+
 MEMORY = 600.0  # deaths older than this are forgiven
 FREE_DEATHS = 2
 LONGEST_WAIT = 60.0
+
+
+@dataclass(slots=True)
+class Frame:
+    """What is still to be sent of a message, and the file that goes with its first byte."""
+
+    data: bytes
+    fd: int | None
 
 
 @dataclass(slots=True)
@@ -23,7 +33,7 @@ class Child:
     number: int
     pid: int = 0
     channel: socket.socket | None = None
-    outgoing: bytearray = field(default_factory=bytearray)
+    outgoing: list[Frame] = field(default_factory=list)
     helper: int = 0  # process id of its mailbox helper
     ready: bool = False
     deaths: list[float] = field(default_factory=list)
@@ -33,8 +43,29 @@ class Child:
         self.deaths = [when for when in self.deaths if now - when < MEMORY] + [now]
         self.pid = 0
         self.ready = False
-        self.outgoing.clear()
+        self.drop_outgoing()
         self.restart_at = now + wait_before_restart(len(self.deaths))
+
+    def drop_outgoing(self) -> None:
+        for frame in self.outgoing:
+            if frame.fd is not None:
+                os.close(frame.fd)
+        self.outgoing.clear()
+
+    def flush(self) -> None:
+        """Send what the channel takes; a worker that is dying is noticed elsewhere."""
+        while self.outgoing and self.channel is not None:
+            frame = self.outgoing[0]
+            try:
+                sent = send(self.channel, frame.data, frame.fd)
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                return
+            if frame.fd is not None:
+                os.close(frame.fd)
+                frame.fd = None
+            frame.data = frame.data[sent:]
+            if not frame.data:
+                self.outgoing.pop(0)
 
     def signal(self, number: signal.Signals) -> None:
         """SIGTERM lets the helper end with its worker; SIGKILL is for both."""

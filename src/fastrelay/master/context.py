@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastrelay.config import Config, Service
+    from fastrelay.master.birth import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class WorkerContext:
     master: socket.socket  # frames of master.channel; end of file: master is gone, stop
     queue_fd: int  # open directory queue_directory/fastrelay
     mailbox_helper: socket.socket | None  # None: not root, deliveries run with this process's rights
+    log: Log  # open already, with rights that the worker has not
     ready: Callable[[], None]  # say "my listeners answer now"; `start` returns when all have
 
 

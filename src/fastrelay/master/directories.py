@@ -75,7 +75,7 @@ def _mend(fd: int, mode: int, owner: Owner | None, keep_mode: bool) -> None:
 
 
 def _give_away(directory: int, owner: Owner) -> None:
-    """Files left by another mail_owner, or by root; never through a link that the old one may have planted."""
+    """Files left by another mail_owner, or by root; never through a link: it may be a trap."""
     for _, names, files, parent in os.fwalk(".", dir_fd=directory, follow_symlinks=False):
         for name in names + files:
             try:

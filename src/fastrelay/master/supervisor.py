@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from fastrelay.config.errors import ConfigError
 from fastrelay.master import birth, channel, directories, lock
 from fastrelay.master.birth import Log, Run
-from fastrelay.master.children import Child, describe_end
+from fastrelay.master.children import Child, Frame, describe_end
 from fastrelay.master.context import WorkerContext, shards_of
 from fastrelay.master.errors import FatalError
-from fastrelay.master.privileges import Owner, find_owner
+from fastrelay.master.privileges import find_owner
 from fastrelay.master.settings import MasterSettings
 from fastrelay.master.socket_set import Plan, SocketSet
 from fastrelay.version import VERSION
@@ -53,13 +53,15 @@ class Supervisor:
         config: Config,
         load: Callable[[], Config],
         section: Callable[[Config], MasterSettings],
-        open_log: Callable[[Config, Owner], Log],
+        open_log: Callable[[Config], Log],
+        open_log_file: Callable[[Config], int | None],
         run: Run,
         helper: Helper | None = None,
         announce: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
-        self._load, self._section, self._open_log = load, section, open_log
+        self._load, self._section = load, section
+        self._open_log, self._open_log_file = open_log, open_log_file
         self._run, self._helper, self._announce = run, helper, announce
         self.settings = section(config)
         self.root = Path(self.settings.queue_directory)
@@ -90,7 +92,7 @@ class Supervisor:
         self._sockets = SocketSet(self.root / "public", self.owner)
         self._sockets.adopt(self._sockets.plan(self.config, self.settings))
         self._queue_fd = directories.open_queue(self.root, self.owner)
-        self.log = self._open_log(self.config, self.owner)
+        self.log = self._open_log(self.config)
         self._say(f"daemon started -- version {VERSION}, configuration {self.config.directory}")
         self._log_warnings()
         os.chdir(self.root)
@@ -163,6 +165,7 @@ class Supervisor:
             master=theirs,
             queue_fd=self._queue_fd,
             mailbox_helper=helper_end,
+            log=self.log,
             ready=lambda: theirs.sendall(channel.READY),
         )
         self.log.flush()
@@ -178,7 +181,7 @@ class Supervisor:
 
     def _fork_helper(self, child: Child) -> socket.socket:
         """One helper a worker: their socket pair is nobody else's, and each ends with the other."""
-        worker_end, helper_end = socket.socketpair()
+        worker_end, helper_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         helper, config = self._helper, self.config
         assert helper is not None
         self.log.flush()
@@ -218,9 +221,7 @@ class Supervisor:
     def _send(self, child: Child) -> None:
         if child.channel is None:
             return
-        if child.outgoing:
-            with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
-                del child.outgoing[: child.channel.send(child.outgoing)]
+        child.flush()
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.outgoing else 0)
         self._selector.modify(child.channel, events, lambda: self._on_channel(child))
 
@@ -280,6 +281,7 @@ class Supervisor:
             config = self._load()
             settings = self._section(config)
             self._check_unchanged(settings)
+            self._open_log(config).close()
             plan = self._sockets.plan(config, settings)
         except (FatalError, ConfigError) as error:
             self._warn(f"reload refused, the old configuration stays: {error}")
@@ -305,10 +307,15 @@ class Supervisor:
         """The running workers get the new configuration, and their listeners' services in the same order."""
         self._sockets.adopt(plan)
         self._use(config, settings)
-        message = channel.frame({"reload": config, "services": [service for service, _ in plan.services]})
+        services = [service for service, _ in plan.services]
+        frames = [
+            channel.frame({"reload": config, "services": services, "with_log": with_log})
+            for with_log in (False, True)
+        ]
         for child in self._children:
             if child.channel is not None:
-                child.outgoing += message
+                fd = self._open_log_file(config)
+                child.outgoing.append(Frame(frames[fd is not None], fd))
                 self._send(child)
 
     def _change_over(self) -> None:
@@ -322,8 +329,8 @@ class Supervisor:
 
     def _use(self, config: Config, settings: MasterSettings) -> None:
         self.config, self.settings = config, settings
-        self.log.flush()
-        self.log = self._open_log(config, self.owner)
+        old, self.log = self.log, self._open_log(config)
+        old.close()
         self._log_warnings()
 
     def _stop(self, number: signal.Signals, why: str) -> None:

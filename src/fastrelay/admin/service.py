@@ -1,0 +1,168 @@
+"""start, start-fg, stop, abort, reload, flush, status: what postfix(1) does for Postfix.
+
+`start` forks twice and waits for one line over a pipe: nothing for success, else what went wrong. The others
+find the running master by its lock and speak to it by signals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastrelay.admin.errors import say
+from fastrelay.master import lock
+from fastrelay.master.errors import FatalError
+
+if TYPE_CHECKING:
+    from fastrelay.config import Config
+    from fastrelay.master.supervisor import Supervisor
+
+READY = b"ready\n"
+PATIENCE = 25.0  # seconds for `stop`: master kills its workers earlier than that
+
+
+def start(config_dir: Path, args: list[str]) -> int:
+    """Return when every listener answers."""
+    _no_arguments("start", args)
+    config = _load(config_dir)
+    if lock.running_pid(_queue(config)) is not None:
+        raise FatalError("the fastrelay mail system is already running")
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _daemon(config, writing)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.readline()  # not to the end: the workers have inherited the other end
+    if said != READY:
+        raise FatalError(said.decode(errors="replace").strip() or "mail system startup failed")
+    return 0
+
+
+def start_foreground(config_dir: Path, args: list[str]) -> int:
+    _no_arguments("start-fg", args)
+    return build(_load(config_dir), lambda: None).serve()
+
+
+def stop(config_dir: Path, args: list[str]) -> int:
+    _no_arguments("stop", args)
+    return _end(_queue(_load(config_dir)), signal.SIGTERM, "stopping")
+
+
+def abort(config_dir: Path, args: list[str]) -> int:
+    _no_arguments("abort", args)
+    return _end(_queue(_load(config_dir)), signal.SIGQUIT, "aborting")
+
+
+def reload(config_dir: Path, args: list[str]) -> int:
+    """Refuse a configuration that master would refuse, before the signal."""
+    _no_arguments("reload", args)
+    pid = _running(_queue(_load(config_dir)))
+    say("fastrelay", "refreshing the fastrelay mail system")
+    os.kill(pid, signal.SIGHUP)
+    return 0
+
+
+def flush(config_dir: Path, args: list[str]) -> int:
+    from fastrelay.admin import postqueue
+
+    _no_arguments("flush", args)
+    return postqueue.main(config_dir, ["-f"])
+
+
+def status(config_dir: Path, args: list[str]) -> int:
+    _no_arguments("status", args)
+    pid = lock.running_pid(_queue(_load(config_dir)))
+    if pid is None:
+        say("fastrelay", "the fastrelay mail system is not running")
+        return 1
+    say("fastrelay", f"the fastrelay mail system is running: PID: {pid}")
+    return 0
+
+
+def build(config: Config, announce: Callable[[], None]) -> Supervisor:
+    """A supervisor with everything that its workers need imported, before the first fork."""
+    from fastrelay.config import load, section
+    from fastrelay.delivery import mailbox_helper
+    from fastrelay.delivery.mailbox_settings import MailboxSettings
+    from fastrelay.master import mail_log, worker
+    from fastrelay.master.settings import MasterSettings
+    from fastrelay.master.supervisor import Supervisor
+
+    return Supervisor(
+        config,
+        load=lambda: load(Path(config.directory)),
+        section=lambda config: section(MasterSettings, config),
+        open_log=mail_log.open_log,
+        open_log_file=mail_log.open_log_file,
+        run=worker.run,
+        helper=lambda sock, config: mailbox_helper.serve(sock, section(MailboxSettings, config)),
+        announce=announce,
+    )
+
+
+def _load(config_dir: Path) -> Config:
+    from fastrelay.config import load
+
+    return load(config_dir)
+
+
+def _queue(config: Config) -> Path:
+    return Path(config.text("queue_directory"))
+
+
+def _no_arguments(command: str, args: list[str]) -> None:
+    if args:
+        raise FatalError(f"usage: fastrelay {command} (no arguments)")
+
+
+def _daemon(config: Config, writing: int) -> None:
+    """The child of `start`: leave the terminal, become master, and tell the parent how it went."""
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    exit_status = 1
+    try:
+        exit_status = build(config, lambda: _tell(writing, READY)).serve()
+    except Exception as error:  # told to whoever waits, and the process ends with it
+        _tell(writing, f"{error}\n".encode())
+        if not isinstance(error, FatalError | OSError):
+            raise
+    finally:
+        os._exit(exit_status)
+
+
+def _tell(writing: int, text: bytes) -> None:
+    with contextlib.suppress(OSError):  # the parent was interrupted; the mail system runs all the same
+        os.write(writing, text)
+
+
+def _running(queue: Path) -> int:
+    pid = lock.running_pid(queue)
+    if pid is None:
+        raise FatalError("the fastrelay mail system is not running")
+    return pid
+
+
+def _end(queue: Path, number: signal.Signals, word: str) -> int:
+    pid = _running(queue)
+    say("fastrelay", f"{word} the fastrelay mail system")
+    os.kill(pid, number)
+    deadline = time.monotonic() + PATIENCE
+    while lock.running_pid(queue) == pid:
+        if time.monotonic() > deadline:
+            say("fastrelay", "warning: stopping the fastrelay mail system with force")
+            os.kill(pid, signal.SIGKILL)
+            deadline = time.monotonic() + PATIENCE
+        time.sleep(0.02)
+    return 0
