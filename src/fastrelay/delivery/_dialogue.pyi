@@ -1,0 +1,59 @@
+from typing import Any
+
+from fastrelay.borders import Delivery, DestinationQueue, Outcome
+from fastrelay.delivery.session import Features, Peer
+from fastrelay.delivery.smtp_text import Failure
+
+def live_objects() -> int: ...
+
+class Transaction:
+    delivery: Delivery
+    outcomes: list[Outcome]
+    kept: list[int] | None
+    visited: set[tuple[str, int]] | None
+    sessions: int
+    failure: Failure | None
+    def __init__(self, delivery: Delivery) -> None: ...
+    def settle(self, failure: Failure) -> list[Outcome]: ...
+
+class Dialogue:
+    agent: Any
+    transport: Any
+    queue: DestinationQueue | None
+    peer: Peer
+    features: Features
+    key: tuple[bytes, bytes]
+    alive: bool
+    retired: bool
+    opened: float
+    deadline: float
+    idle_since: float
+    more: bool
+    single: bool
+    later: list[Transaction] | None
+    def __init__(
+        self,
+        agent: Any,
+        settings: Any,
+        key: tuple[bytes, bytes],
+        peer: Peer,
+        features: Features,
+        transport: Any,
+        opened: float,
+    ) -> None: ...
+    def run(
+        self,
+        queue: DestinationQueue,
+        held: list[Transaction] | None = None,
+        later: list[Transaction] | None = None,
+    ) -> None: ...
+    def take_unfinished(self) -> list[Transaction] | None: ...
+    def expire(self, now: float) -> None: ...
+    def quit(self) -> None: ...
+    def abort(self) -> None: ...
+    def connection_made(self, transport: Any) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def eof_received(self) -> bool: ...
+    def connection_lost(self, exc: BaseException | None) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
