@@ -77,7 +77,6 @@ cdef enum:  # the parameters of MAIL, one bit each
 
 cdef int SMTPUTF8 = Flag.SMTPUTF8, BODY_8BITMIME = Flag.BODY_8BITMIME, BODY_7BIT = Flag.BODY_7BIT
 cdef int RET_FULL = Flag.RET_FULL, RET_HDRS = Flag.RET_HDRS
-cdef int REJECT_BARE_LF = 1  # index of smtpd_forbid_bare_newline's values in SessionRules
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
 cdef dict _MAIL_PARAMETER_REPLIES = {
@@ -118,9 +117,11 @@ cdef class SessionRules:
     cdef object new_id, queue_name, has_room, rewrite, received, dates, is_forbidden
     cdef HeaderCleaner cleaner
     cdef int soft_errors, hard_errors, junk_limit, hop_limit, duplicate_limit
-    cdef int recipient_limit, overshoot_limit, bare_newline, line_limit
+    cdef int recipient_limit, overshoot_limit, line_limit
     cdef uint64_t size_limit
     cdef bint helo_required, strict, no_vrfy, no_unauth_pipelining, utf8, chunking, dsn, always_add_headers
+    cdef bint reject_bare_lf
+    cdef bytes bare_lf_reply
 
     def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
                  is_forbidden):
@@ -139,7 +140,8 @@ cdef class SessionRules:
         self.recipient_limit = settings.smtpd_recipient_limit
         self.overshoot_limit = settings.smtpd_recipient_overshoot_limit
         self.duplicate_limit = settings.duplicate_filter_limit
-        self.bare_newline = ("normalize", "reject", "note").index(settings.smtpd_forbid_bare_newline)
+        self.reject_bare_lf = settings.smtpd_forbid_bare_newline == "reject"
+        self.bare_lf_reply = b"%d%b" % (settings.smtpd_forbid_bare_newline_reject_code, replies.R550_BARE_LF[3:])
         self.line_limit = settings.line_length_limit
         self.size_limit = settings.message_size_limit
         self.helo_required, self.strict = settings.smtpd_helo_required, settings.strict_rfc821_envelopes
@@ -302,6 +304,16 @@ cdef class ReceiveSession:
         return self._state == CONTENT or self._state == CHUNK
 
     @property
+    def is_open(self):
+        """Has nothing ended the dialogue yet?"""
+        return self._state != CLOSED
+
+    @property
+    def is_waiting(self):
+        """Does the client wait for us?"""
+        return self._state == PAUSED
+
+    @property
     def last_verb(self):
         """The name of the last command, for `lost connection after ...`."""
         if self._state == CONTENT:
@@ -369,8 +381,9 @@ cdef class ReceiveSession:
         length = taken - 1
         if length and data[length - 1] == 13:
             length -= 1
-        elif self.rules.bare_newline == REJECT_BARE_LF:
-            self._reply(replies.R550_BARE_LF)
+        elif self.rules.reject_bare_lf:
+            self._verb = 0
+            self._count(self.rules.bare_lf_reply)
             self.abandon()
             return taken
         if self._too_long or length > self.rules.line_limit:
@@ -488,7 +501,7 @@ cdef class ReceiveSession:
 
     # Checks ----------------------------------------------------------------------------------------
 
-    cdef int _check(self, int stage, bytes argument) except -1:
+    cdef int _check(self, int stage, object argument) except -1:
         """Ask the checks of this stage, and go on at once unless one of them has to wait."""
         cdef object check = self.rules.checks[stage]
         cdef object answer = None if check is None else check(self, argument)
@@ -650,7 +663,7 @@ cdef class ReceiveSession:
         address = self._canonical(address)
         recipient.address = address.external
         self._candidate = (recipient, address)
-        return self._check(2, recipient.original)
+        return self._check(2, self._candidate)
 
     cdef int _too_many_recipients(self) except -1:
         """smtpd_recipient_overshoot_limit: that many more are refused without counting as errors."""
@@ -814,8 +827,8 @@ cdef class ReceiveSession:
         if self._scanner.seen & TOO_BIG:
             self.journal.too_big(self)
             refusal = replies.R552_TOO_BIG
-        elif self._scanner.seen & BARE_LF and self.rules.bare_newline == REJECT_BARE_LF:
-            refusal = replies.R550_BARE_LF
+        elif self._scanner.seen & BARE_LF and self.rules.reject_bare_lf:
+            refusal = self.rules.bare_lf_reply
         if refusal is not None:
             return self._content_refused(refusal)
         return self._check(4, b"")
@@ -823,6 +836,8 @@ cdef class ReceiveSession:
     cdef int _content_refused(self, bytes refusal) except -1:
         self._count(refusal)
         self._reset()
+        if refusal.startswith(b"521"):
+            self.abandon()
         return self._check_errors()
 
     cdef int _finish_message(self, bytes refusal) except -1:

@@ -1,0 +1,1 @@
+"""Network in: the shell around ReceiveSession, and the checks that it asks."""

@@ -1,0 +1,214 @@
+"""The shell around ReceiveSession: one asyncio protocol a client connection.
+
+Bytes go into the session, replies go out, and what its Status asks is done: wait for a check, make the
+message durable, hold a reply back, close. There is no timer here: the service sweeps all connections once
+a second, and `deadline` holds for a whole command or reply, not for a single read (DESIGN.md 5).
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import termios
+import time
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from fastrelay._core import ReceiveSession, Status
+from fastrelay.wire import replies
+
+if TYPE_CHECKING:
+    from fastrelay.smtpd.service import Service
+
+NEED_DATA, WAIT, MESSAGE_READY, DELAY, CLOSE = (int(s) for s in Status)
+WRITE_LIMIT = 65536  # bytes of unsent replies; above, the client is not read
+
+
+class Connection(asyncio.Protocol):
+    __slots__ = ("_early", "_ended", "_paused", "_service", "_task", "_transport", "deadline", "session")
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._transport: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._paused = False
+        self._early = False
+        self._ended = False
+        self.session: ReceiveSession | None = None
+        self.deadline = 0.0  # monotonic seconds
+
+    # Events of the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._transport.set_write_buffer_limits(WRITE_LIMIT)
+        self._extend()
+        if not self._service.admit(self):
+            transport.write(replies.r421_too_many_connections(self._service.rules.myhostname) + b"\r\n")  # type: ignore[attr-defined]
+            self._transport.close()
+            return
+        peer = transport.get_extra_info("peername")
+        address = peer[0].removeprefix("::ffff:") if "." in peer[0] else peer[0]
+        name = self._service.known_name(address)
+        if name is None:
+            self._task = self._service.loop.create_task(self._find_name(address))
+        else:
+            self._greet(address, name)
+
+    def data_received(self, data: bytes) -> None:
+        session = self.session
+        if session is None:
+            self._early = True
+            return
+        if session.is_waiting:  # it has spoken ahead: the session keeps this much, and no more
+            self._pause()
+        elif session.in_content:
+            self._extend_content(len(data))
+        self._act(session.feed(data, time.time()))
+
+    def eof_received(self) -> bool:
+        """A client that has only closed its sending side still gets the reply that it waits for."""
+        self._ended = True
+        return self.session is not None and self.session.is_waiting
+
+    def pause_writing(self) -> None:
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        session = self.session
+        self._service.forget(self)
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if session is None:
+            return
+        if session.is_open:
+            self._service.journal.lost(session, b"lost connection")
+        session.abandon()
+        self._service.journal.disconnected(session)
+
+    # What the service asks
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        session = self.session
+        if session is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            self._transport.abort()
+            return
+        if session.is_waiting:  # for us, not for the client
+            self._extend()
+            return
+        self._service.journal.lost(session, b"timeout")
+        session.refuse(replies.r421_timeout(self._service.rules.myhostname))
+        self._close()
+
+    def shut_down(self) -> None:
+        """The relay stops: idle clients are told, a message that is being committed gets its answer."""
+        session = self.session
+        if session is None:
+            self._transport.abort()
+        elif not session.is_waiting:
+            session.refuse(replies.r421_shutting_down(self._service.rules.myhostname))
+            self._close()
+
+    # Inside
+
+    async def _find_name(self, address: str) -> None:
+        name = await self._service.find_name(address)
+        self._task = None
+        if not self._transport.is_closing():
+            self._greet(address, name)
+
+    def _greet(self, address: str, name: bytes) -> None:
+        service = self._service
+        client = service.client(address, name)
+        session = self.session = ReceiveSession(service.rules, client, service.journal)
+        service.journal.connected(client)
+        if self._early or (service.settings.smtpd_forbid_unauth_pipelining and self._has_unread_input()):
+            service.journal.pipelining(session, b"CONNECT")
+            session.output()
+            session.refuse(replies.R554_SYNCHRONIZATION)
+            self._close()
+            return
+        self._transport.write(session.output())
+
+    def _has_unread_input(self) -> bool:
+        """Has the client spoken before the greeting?"""
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.FIONREAD, waiting)
+        return waiting[0] > 0
+
+    def _act(self, status: int) -> None:
+        session = self.session
+        assert session is not None
+        if status == DELAY:
+            self._pause()
+            self._service.loop.call_later(self._service.settings.smtpd_error_sleep_time, self._after_delay)
+            return
+        out = session.output()
+        if out:
+            self._transport.write(out)
+            self._extend()
+        if status == NEED_DATA:
+            if self._ended:
+                self._close()
+            elif self._paused:
+                self._resume()
+        elif status == MESSAGE_READY:
+            self._submit(session)
+        elif status == WAIT:
+            self._pause()
+            self._task = self._service.loop.create_task(self._wait(session.waiting))
+        else:
+            self._close()
+
+    def _submit(self, session: ReceiveSession) -> None:
+        message_id, envelope, content = session.take_message()
+        self._service.submit(message_id, envelope, content, self._committed)
+
+    def _committed(self) -> None:
+        """The message is durable: now, and only now, the 250."""
+        session = self.session
+        if session is not None and session.is_open:
+            self._act(session.committed(time.time()))
+
+    async def _wait(self, answer: Awaitable[bytes | None]) -> None:
+        refusal = await answer
+        self._task = None
+        if self.session is not None and self.session.is_open:
+            self._act(self.session.resume(refusal, time.time()))
+
+    def _after_delay(self) -> None:
+        if self.session is not None and self.session.is_open:
+            self._act(self.session.proceed(time.time()))
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _close(self) -> None:
+        assert self.session is not None
+        out = self.session.output()
+        if out:
+            self._transport.write(out)
+        self._extend()
+        self._transport.close()
+
+    def _extend(self) -> None:
+        self.deadline = time.monotonic() + self._service.settings.smtpd_timeout
+
+    def _extend_content(self, size: int) -> None:
+        """smtpd_min_data_rate: the deadline of DATA moves with the bytes that came, not with time."""
+        settings = self._service.settings
+        latest = time.monotonic() + settings.smtpd_timeout
+        self.deadline = min(latest, self.deadline + size / settings.smtpd_min_data_rate)

@@ -1,0 +1,91 @@
+"""What an smtpd service says in the mail log; the session and the checks call it, it formats and hands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastrelay.log import lines
+from fastrelay.tables import TableError
+
+Line = Callable[[bytes, bytes], None]
+LONGEST = 100  # of what a client sent, in one line of the log
+
+
+class Journal:
+    """`line` and `warning` are the mail log's; `service` is what stands in `postfix/<service>[pid]`."""
+
+    def __init__(self, service: bytes, line: Line, warning: Line) -> None:
+        self._service = service
+        self._line = line
+        self._warning = warning
+
+    def connected(self, client: Any) -> None:
+        self._line(self._service, lines.connect(client.name, client.address))
+
+    def disconnected(self, session: Any) -> None:
+        client = session.client
+        self._line(self._service, lines.disconnect(client.name, client.address, session.counts()))
+
+    def lost(self, session: Any, reason: bytes) -> None:
+        client = session.client
+        where = session.last_verb
+        self._line(self._service, lines.lost_connection(reason, where, client.name, client.address))
+
+    def client_accepted(self, session: Any) -> None:
+        client = session.client
+        self._line(self._service, lines.client(session.transaction.queue_id, client.name, client.address))
+
+    def message_id(self, session: Any, value: bytes) -> None:
+        self._line(b"cleanup", lines.message_id(session.transaction.queue_id, value))
+
+    def reject(self, session: Any, where: bytes, reply: bytes, recipient: bytes | None) -> None:
+        transaction, client = session.transaction, session.client
+        text = lines.refusal(
+            transaction.queue_id,
+            b"reject",
+            where,
+            (client.name, client.address),
+            reply,
+            None if transaction.sender is None else transaction.sender.external,
+            recipient if where == b"RCPT" else None,
+            session.with_protocol,
+            session.helo or None,
+        )
+        self._line(self._service, text)
+
+    def too_many_errors(self, session: Any) -> None:
+        self.lost(session, b"too many errors")
+
+    def pipelining(self, session: Any, verb: bytes) -> None:
+        self._say(session, b"improper command pipelining after %b from %b" % (verb, self._who(session)))
+
+    def not_smtp(self, session: Any, line: bytes) -> None:
+        text = b"non-SMTP command from %b: %b" % (self._who(session), line[:LONGEST])
+        self._warning(self._service, text)
+
+    def malformed_bdat(self, session: Any) -> None:
+        self._warning(self._service, b"malformed BDAT command syntax from " + self._who(session))
+
+    def too_big(self, session: Any) -> None:
+        queue_id = session.transaction.queue_id
+        text = b"%b: queue file size limit exceeded" % queue_id
+        self._warning(b"cleanup", text)
+
+    def table_failed(self, error: TableError, key: bytes) -> None:
+        """The lines of Postfix: why a table cannot answer, and for which key."""
+        if error.reason:
+            text = f"{error.label} is unavailable. {error.reason}"
+            self._warning(self._service, text.encode("utf-8", "replace"))
+        label = error.label.encode("utf-8", "replace")
+        self._warning(self._service, b'%b lookup error for "%b"' % (label, key[:LONGEST]))
+
+    def warning(self, text: bytes) -> None:
+        self._warning(self._service, text)
+
+    def _say(self, session: Any, text: bytes) -> None:
+        self._line(self._service, text)
+
+    @staticmethod
+    def _who(session: Any) -> bytes:
+        return b"%b[%b]" % (session.client.name, session.client.address)

@@ -1,0 +1,184 @@
+"""One smtpd service of master.cf in one worker: its rules, its connections, and the sweep over them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastrelay._core import SessionRules
+from fastrelay.borders import Content, Envelope
+from fastrelay.cleanup.received import Clockface, ReceivedHeader
+from fastrelay.rewrite.address import Rewriter
+from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
+from fastrelay.smtpd.connection import Connection
+from fastrelay.smtpd.journal import Journal
+from fastrelay.smtpd.restrictions import RecipientChecks
+from fastrelay.smtpd.settings import SmtpdSettings
+from fastrelay.tables import AddressMatcher, Maps, TableError
+from fastrelay.wire.extensions import ehlo_reply
+
+Submit = Callable[[int, Envelope, Content, Callable[[], None]], None]
+SWEEP = 1.0  # seconds
+MEMORY_SWEEPS = 0.9  # of fastrelay_content_memory_limit, above which MAIL gets 452
+
+
+class Client:
+    """Who is at the other end, and what that means here; mynetworks is asked when a restriction asks."""
+
+    __slots__ = ("_networks", "_trusted", "address", "is_local", "name")
+
+    def __init__(self, name: bytes, address: bytes, networks: AddressMatcher, is_local: bool) -> None:
+        self.name = name
+        self.address = address
+        self.is_local = is_local  # of local_header_rewrite_clients
+        self._networks = networks
+        self._trusted: bool | None = None
+
+    @property
+    def in_mynetworks(self) -> bool:
+        """Raises TableError when a table of mynetworks cannot answer."""
+        if self._trusted is None:
+            self._trusted = self._networks.matches(self.address)
+        return self._trusted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a service is handed by the worker."""
+
+    loop: asyncio.AbstractEventLoop
+    journal: Journal
+    rewriter: Rewriter
+    checks: RecipientChecks
+    networks: AddressMatcher
+    own_addresses: frozenset[bytes]
+    new_id: Callable[[float], int]
+    queue_name: Callable[[int], bytes]
+    has_room: Callable[[int], bool]
+    submit: Submit
+    names: ClientNames
+
+
+class Service:
+    def __init__(self, settings: SmtpdSettings, around: Surroundings) -> None:
+        self.settings = settings
+        self.loop = around.loop
+        self.journal = around.journal
+        self.submit = around.submit
+        self._around = around
+        self._connections: set[Connection] = set()
+        self._memory_is_tight = False
+        self._received = ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode())
+        self._clock = Clockface()
+        self._forbidden = ForbiddenCommands(settings.smtpd_forbidden_commands)
+        self._local_words = frozenset(word.lower() for word in settings.local_header_rewrite_clients)
+        self.rules = self._make_rules()
+
+    def _make_rules(self) -> SessionRules:
+        settings, around = self.settings, self._around
+        without = {word.upper().encode() for word in settings.smtpd_discard_ehlo_keywords}
+        if not settings.smtputf8_enable:
+            without.add(b"SMTPUTF8")
+        return SessionRules(
+            settings,
+            ehlo_reply=ehlo_reply(settings.myhostname.encode(), settings.message_size_limit, without),
+            checks=(None, None, around.checks, None, None),
+            new_id=around.new_id,
+            queue_name=around.queue_name,
+            has_room=self.has_room,
+            rewrite=around.rewriter.envelope,
+            received=self._make_received,
+            dates=self._make_dates,
+            is_forbidden=self._forbidden,
+        )
+
+    def factory(self) -> Connection:
+        return Connection(self)
+
+    # What a connection asks
+
+    def admit(self, connection: Connection) -> bool:
+        """May it stay? fastrelay_smtpd_connection_limit."""
+        if len(self._connections) >= self.settings.fastrelay_smtpd_connection_limit:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def known_name(self, address: str) -> bytes | None:
+        return self._around.names.known(address) if self.settings.smtpd_peername_lookup else UNKNOWN
+
+    async def find_name(self, address: str) -> bytes:
+        return await self._around.names.find(address)
+
+    def client(self, address: str, name: bytes) -> Client:
+        client = Client(name, address.encode(), self._around.networks, is_local=False)
+        client.is_local = self._rewrites_headers_of(client)
+        return client
+
+    def has_room(self, size: int) -> bool:
+        return not self._memory_is_tight and self._around.has_room(size)
+
+    # What the worker asks
+
+    def sweep(self) -> None:
+        """Once a second: deadlines of whole commands and replies, and the memory that contents take."""
+        now = time.monotonic()
+        buffered = 0
+        for connection in list(self._connections):
+            if connection.session is not None:
+                buffered += connection.session.buffered
+            if connection.deadline < now:
+                connection.expire()
+        limit = self.settings.fastrelay_content_memory_limit
+        self._memory_is_tight = bool(limit) and buffered > limit * MEMORY_SWEEPS
+
+    def shut_down(self) -> None:
+        for connection in list(self._connections):
+            connection.shut_down()
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    # Inside
+
+    def _rewrites_headers_of(self, client: Client) -> bool:
+        """local_header_rewrite_clients: whose mail gets missing headers."""
+        if "permit_inet_interfaces" in self._local_words and client.address in self._around.own_addresses:
+            return True
+        if "permit_mynetworks" not in self._local_words:
+            return False
+        try:
+            return client.in_mynetworks
+        except TableError as error:
+            self.journal.table_failed(error, client.address)
+            return False
+
+    def _make_received(self, session: Any, now: float) -> bytes:
+        recipients = session.transaction.recipients
+        client = self._received.client(
+            session.helo, session.client.name, session.client.address, session.with_protocol
+        )
+        recipient = recipients[0].address if len(recipients) == 1 else b""
+        return self._received.make(client, session.transaction.queue_id, recipient, now)
+
+    def _make_dates(self, now: float) -> tuple[bytes, bytes]:
+        self._clock.show(now)
+        return self._clock.date, self._clock.stamp
+
+
+class ForbiddenCommands:
+    """smtpd_forbidden_commands: words, and tables that are asked for the word that the client sent."""
+
+    def __init__(self, specs: Sequence[str]) -> None:
+        self._words = frozenset(spec.upper().encode() for spec in specs if ":" not in spec)
+        self._maps = Maps([spec for spec in specs if ":" in spec])
+
+    def __call__(self, word: bytes) -> bool:
+        return word.upper() in self._words or word[-1:] == b":" or self._maps.find(word) is not None
