@@ -115,7 +115,7 @@ cdef bytes _externalize(bytes local, bytes domain):
 
 cdef bytes _dequote(bytes quoted):
     """`quoted` is one canonical quoted string: of escapes it has only those of `_externalize`."""
-    return quoted[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
+    return quoted[1:len(quoted) - 1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
 
 
 cdef inline bint _is_atext(unsigned char c) noexcept nogil:
@@ -269,21 +269,31 @@ cdef PathResult _skip_source_route(Slice *s) noexcept nogil:
     cdef bint literal = False
     for i in range(s.size):
         c = s.data[i]
-        if c == 58 and not literal:
-            if previous == 64 or previous == 44:
+        if literal:
+            if c == 93:
+                literal = False
+            elif not (is_alpha(c) or is_digit(c) or c == 46 or c == 58):
                 return PATH_BAD_SYNTAX
-            s[0] = slice_of(s.data + i + 1, s.size - i - 1)
-            return PATH_OK
-        if (c == 64) != (previous == 44):
+        elif c == 91:
+            if previous != 64:
+                return PATH_BAD_SYNTAX
+            literal = True
+        elif (c == 64) != (previous == 44) or (previous == 93 and c != 44 and c != 58):
             return PATH_BAD_SYNTAX  # every hop is `@domain`
-        if c == 44 and previous == 64:
-            return PATH_BAD_SYNTAX
-        if c == 91 or c == 93:
-            literal = c == 91
-        elif not (is_alpha(c) or is_digit(c) or c >= 128 or c == 64 or c == 44 or c == 45 or c == 46 or c == 58 or c == 95):
+        elif c == 58 or c == 44:
+            if previous == 64:
+                return PATH_BAD_SYNTAX
+            if c == 58:
+                s[0] = slice_of(s.data + i + 1, s.size - i - 1)
+                return PATH_OK
+        elif c != 64 and not _is_host_byte(c):
             return PATH_BAD_SYNTAX
         previous = c
     return PATH_BAD_SYNTAX
+
+
+cdef inline bint _is_host_byte(unsigned char c) noexcept nogil:
+    return is_alpha(c) or is_digit(c) or c == 45 or c == 46 or c == 95 or c >= 128
 
 
 cdef PathResult _scan_mailbox(Slice s, unsigned int flags, Path *path) noexcept nogil:
@@ -394,7 +404,7 @@ cdef bint _is_host_name(Slice s) noexcept nogil:
                 return False
             size, ascii_label = 0, True
         else:
-            if not (is_alpha(c) or is_digit(c) or c == 95 or c >= 128 or (c == 45 and previous != 46)):
+            if not _is_host_byte(c) or (c == 45 and previous == 46):
                 return False
             size += 1
             ascii_label = ascii_label and c < 128
@@ -467,4 +477,4 @@ cdef bint _is_ipv6(Slice s) noexcept nogil:
                 return False
             compressed = True
             i += 1
-    return groups <= 7 if compressed else groups == 8
+    return groups <= 6 if compressed else groups == 8  # RFC 5321 4.1.3: `::` stands for two groups or more

@@ -109,6 +109,8 @@ class Resolver:
         lookups = self._lookups
         if self.is_local(domain):
             return AddressClass.LOCAL
+        if not is_folded(domain):
+            return AddressClass.DEFAULT
         if lookups.virtual_alias_domains.matches(domain):
             return AddressClass.VIRTUAL_ALIAS
         if lookups.virtual_mailbox_domains.matches(domain):
@@ -119,6 +121,8 @@ class Resolver:
 
     def is_local(self, domain: bytes) -> bool:
         """mydestination, or a literal of one of our own addresses."""
+        if not is_folded(domain):
+            return False
         if self._lookups.mydestination.matches(domain):
             return True
         return domain[:1] == b"[" and _literal_address(domain) in self._own
@@ -237,6 +241,14 @@ class Resolver:
                 self._interned.clear()
             known = self._interned[value] = value
         return known
+
+
+def is_folded(domain: bytes) -> bool:
+    """Is case folding without effect? Lists fold what they compare, and `\u212a` (Kelvin) folds to `k`.
+
+    A U-label is in lower case (RFC 5891 4.2.1), so what folding would change is no domain of ours.
+    """
+    return domain.isascii() or domain.decode().casefold().encode() == domain
 
 
 def has_routing(local: bytes) -> bool:

@@ -1,0 +1,50 @@
+"""Settings, maps and matchers for the rewrite tests; the tables are the real ones."""
+
+from fastrelay.rewrite.lookup import Lookup
+from fastrelay.rewrite.resolve import ResolveLookups, Resolver
+from fastrelay.rewrite.settings import ResolveSettings
+from fastrelay.tables.maps import Maps
+from fastrelay.tables.matching import DomainMatcher
+
+DEFAULTS = {
+    "append_at_myorigin": True,
+    "append_dot_mydomain": False,
+    "swap_bangpath": True,
+    "allow_percent_hack": True,
+    "myorigin": "host.example",
+    "mydomain": "example",
+    "myhostname": "host.example",
+    "local_transport": "local:host.example",
+    "virtual_transport": "virtual",
+    "relay_transport": "relay",
+    "default_transport": "smtp",
+    "relayhost": "",
+    "recipient_delimiter": "",
+    "owner_request_special": True,
+    "empty_address_recipient": "MAILER-DAEMON",
+    "double_bounce_sender": "double-bounce",
+    "resolve_dequoted_address": True,
+    "allow_untrusted_routing": False,
+    "parent_domain_matches_subdomains": (),
+    "show_user_unknown_table_name": True,
+}
+LISTS = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
+
+
+def resolve_settings(**given) -> ResolveSettings:
+    return ResolveSettings(**(DEFAULTS | {name: value for name, value in given.items() if name in DEFAULTS}))
+
+
+def make_maps(text: str) -> Lookup:
+    return Maps(text)
+
+
+def make_resolver(static: bool = False, **given) -> Resolver:
+    """`given` is main.cf: lists and transport_maps as text, and own_addresses."""
+    parents = given.get("parent_domain_matches_subdomains", ())
+    lists = {name: DomainMatcher(given.get(name, ""), name in parents) for name in LISTS}
+    maps = make_maps(given.get("transport_maps", ""))
+    lookups = ResolveLookups(
+        **lists, transport_maps=maps, own_addresses=given.get("own_addresses", ()), static=static
+    )
+    return Resolver(resolve_settings(**given), lookups)
