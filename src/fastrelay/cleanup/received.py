@@ -1,4 +1,4 @@
-"""The Received header that a message gets here, in Postfix's form (RFC 5321 4.4), and the times that go with it.
+"""The Received header that a message gets here, in Postfix's form (RFC 5321 4.4), and the times in it.
 
 `_core` asks once a message. Whatever the client said of itself is filtered to printable ASCII, so nothing it
 sends can begin a new header. Time is passed in; its text is made once a second.

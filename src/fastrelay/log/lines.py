@@ -28,7 +28,7 @@ def connect(name: bytes, address: bytes) -> bytes:
 
 
 def disconnect(name: bytes, address: bytes, counts: Iterable[tuple[bytes, int, int]]) -> bytes:
-    """`counts`: (command, how many were accepted, how many there were), in the order of Postfix's command table."""
+    """`counts`: (command, accepted, seen), in the order of Postfix's command table."""
     parts = []
     accepted = total = 0
     for command, good, seen in counts:
@@ -85,7 +85,7 @@ def delivery(
     status: bytes,
     text: bytes,
 ) -> bytes:
-    """One recipient's verdict. `delays` are before the queue manager, in it, connection set-up, transmission."""
+    """One recipient's verdict. `delays`: before the queue manager, in it, connection set-up, transmission."""
     a, b, c, d = delays
     return b"%b: to=<%b>%b, relay=%b%b, delay=%b, delays=%b/%b/%b/%b, dsn=%b, status=%b (%b)" % (
         queue_id,

@@ -1,7 +1,7 @@
 """The mail log's writer: lines are appended to a buffer, the owner flushes it a few times a second.
 
-Everybody above `wire` may be handed `line` and `warning`. The owner sets `wants_flush`, which is called when the
-first line waits, and calls flush() within 20 to 50 ms; above FLUSH_SIZE the buffer is written at once.
+Everybody above `wire` may be handed `line` and `warning`. The owner sets `wants_flush`, which is called when
+the first line waits, and calls flush() within 20 to 50 ms; above FLUSH_SIZE the buffer is written at once.
 Invariants: a line in the log is one event (see printable); the buffer is bounded; what had to be dropped is
 counted in `dropped` and said in the log as soon as it can be written again.
 """
@@ -54,7 +54,7 @@ class MailLog:
             self._syslog = SyslogSink(settings.syslog_facility, syslog_path)
 
     def line(self, service: bytes, text: bytes, level: int = sinks.INFO) -> None:
-        """`service` is master.cf's command name, or a whole name with slashes when -o syslog_name changed it."""
+        """`service`: master.cf's command name, or a whole name with slashes where -o syslog_name is set."""
         second = int(self._clock())
         if second != self._second:
             self._turn(second)

@@ -1,4 +1,4 @@
-"""What may stand in a log line: printable ASCII and well-formed UTF-8; anything else shows as `?`, as in Postfix."""
+"""What may stand in a log line: printable ASCII and well-formed UTF-8; anything else shows as `?`."""
 
 from __future__ import annotations
 

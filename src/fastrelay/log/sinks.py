@@ -13,7 +13,7 @@ import stat
 FACILITIES = {
     name: number
     for number, name in enumerate(
-        "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp".split()  # RFC 3164 4.1.1
+        ["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"]
     )
 } | {f"local{n}": 16 + n for n in range(8)}
 INFO, WARNING, ERROR, CRITICAL = 6, 4, 3, 2

@@ -1,0 +1,16 @@
+"""Non-delivery notices: who gets one, and what it says."""
+
+from fastrelay.bounce.notices import Notice, make_notice, make_postmaster_copy
+from fastrelay.bounce.settings import BounceSettings
+from fastrelay.bounce.verdicts import Addressee, addressee, discard_text, to_report
+
+__all__ = [
+    "Addressee",
+    "BounceSettings",
+    "Notice",
+    "addressee",
+    "discard_text",
+    "make_notice",
+    "make_postmaster_copy",
+    "to_report",
+]

@@ -1,0 +1,20 @@
+"""What bounce reads from main.cf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BounceSettings:
+    """Postfix's parameters by their own names; one has an underscore, since a Python name cannot begin with 2."""
+
+    _2bounce_notice_recipient: str
+    bounce_notice_recipient: str
+    bounce_size_limit: int
+    double_bounce_sender: str
+    enable_long_queue_ids: bool
+    mail_name: str
+    myhostname: str
+    myorigin: str
+    notify_classes: tuple[str, ...]

@@ -1,0 +1,53 @@
+"""Making foreign text safe for a notice: what a peer said breaks neither a line nor a field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+LINE_SIZE = 79  # Postfix's bounce_notify_util
+INDENT = 4
+LONGEST_WORD = 900  # RFC 5321 4.5.3.1.6 allows 998 a line
+ASCII = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+CONTROLS = bytes(63 if c < 32 or c == 127 else c for c in range(256))
+XTEXT = re.compile(rb"\+([0-9A-F]{2})")
+
+
+def printable(value: bytes, utf8: bool = False) -> bytes:
+    """Printable ASCII, or UTF-8 where the notice is an internationalised one; the rest shows as `?`."""
+    if utf8 and not value.isascii():
+        shown = value.translate(CONTROLS).decode("utf-8", "replace").replace("�", "?")
+        return "".join(c if c.isprintable() else "?" for c in shown).encode()
+    return value.translate(ASCII)
+
+
+def from_xtext(value: bytes) -> bytes:
+    """RFC 3461 4: `+XX` stands for a byte."""
+    return XTEXT.sub(lambda match: bytes([int(match[1], 16)]), value)
+
+
+def words(line: bytes) -> Iterator[bytes]:
+    for word in line.split(b" "):
+        for start in range(0, max(len(word), 1), LONGEST_WORD):
+            yield word[start : start + LONGEST_WORD]
+
+
+def wrap(line: bytes) -> bytes:
+    """Break at blanks after LINE_SIZE bytes; what follows is indented, so that a header field stays one."""
+    lines: list[bytes] = []
+    current = b""
+    room = LINE_SIZE
+    for word in words(line):
+        if current and len(current) + 1 + len(word) > room:
+            lines.append(current)
+            current = word
+            room = LINE_SIZE - INDENT
+        else:
+            current = current + b" " + word if current else word
+    lines.append(current)
+    return (b"\r\n" + b" " * INDENT).join(lines)
+
+
+def stuff(text: bytes) -> bytes:
+    """Wire form of our own text (RFC 5321 4.5.2)."""
+    return re.sub(rb"(?m)^\.", b"..", text)
