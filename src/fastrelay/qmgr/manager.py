@@ -428,8 +428,10 @@ class QueueManager:
                 del self._clogged[destination]
 
     def _may_unpark(self, destination: Destination) -> bool:
+        if not destination.parked or not self._has_room():
+            return False
         room = max(1, (self._limit - len(self.active)) // 2)
-        return bool(destination.parked) and (destination.reason is not None or destination.waiting < room)
+        return destination.reason is not None or destination.waiting < room
 
     def _activate_parked(self, destination: Destination) -> None:
         entry = destination.parked.popleft()
