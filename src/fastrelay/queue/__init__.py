@@ -1,0 +1,1 @@
+"""The durable log. See docs/queue-format.md; spool.py is its interface."""

@@ -1,0 +1,1454 @@
+"""The stored form: frames, the envelope's codec, the index entry, and replay. docs/queue-format.md is its text.
+
+Called by shard.py (Record, Batch), recover.py (Replay) and spool.py (Entry, the codecs). Everything read from a
+disk is bounded and checked before it is used: what is wrong raises CorruptRecord and never more.
+A Record is owned by the loop's thread until it is taken for a batch, then by the commit thread until the batch is done.
+One file, because frames, entry and replay share the same structs and must inline.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.buffer cimport PyBUF_READ, PyBuffer_IsContiguous
+from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_GET_BUFFER
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
+from fastrelay._bytes cimport (
+    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_free, buffer_init, buffer_reserve, bytes_ptr,
+)
+
+import enum
+
+from fastrelay.borders import Envelope, Outcome, Recipient, Status
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    #include <sys/vfs.h>
+    #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    #error "the queue's format is little-endian"
+    #endif
+    typedef struct __attribute__((packed)) {
+        uint16_t magic; uint8_t type; uint8_t flags; uint32_t length;
+        uint64_t sequence; uint64_t message; uint32_t payload_crc; uint32_t header_crc;
+    } fr_header;
+    typedef struct __attribute__((packed)) {
+        uint64_t number; uint64_t first; uint32_t bytes; uint32_t frames;
+        uint64_t durable_segment; uint64_t durable_offset; double time;
+    } fr_batch;
+    typedef struct __attribute__((packed)) { uint64_t bytes; uint32_t frames; uint32_t crc; } fr_commit;
+    typedef struct __attribute__((packed)) { double next_try; uint32_t tries; uint32_t state; } fr_state;
+    typedef struct __attribute__((packed)) {
+        uint8_t version; uint8_t state; uint16_t zero; uint32_t tries; uint32_t recipients; uint32_t flags;
+        double arrival; double next_try; uint64_t size; uint64_t notice_of;
+    } fr_envelope;
+    typedef struct __attribute__((packed)) {
+        uint32_t recipient; uint8_t status; uint8_t zero[3]; double setup; double transmission; uint16_t length[6];
+    } fr_outcome;
+
+    static uint32_t fr_table[8][256];
+    static int fr_ready;
+    static void fr_prepare(void) {
+        for (int i = 0; i < 256; i++) {
+            uint32_t c = i;
+            for (int k = 0; k < 8; k++) c = c & 1 ? (c >> 1) ^ 0x82f63b78u : c >> 1;
+            fr_table[0][i] = c;
+        }
+        for (int i = 0; i < 256; i++)
+            for (int t = 1; t < 8; t++)
+                fr_table[t][i] = (fr_table[t - 1][i] >> 8) ^ fr_table[0][fr_table[t - 1][i] & 255];
+        fr_ready = 1;
+    }
+    static uint32_t fr_crc_table(uint32_t c, const unsigned char *p, size_t n) {
+        c = ~c;
+        while (n >= 8) {
+            uint64_t w; memcpy(&w, p, 8); w ^= c;
+            c = fr_table[7][w & 255] ^ fr_table[6][w >> 8 & 255] ^ fr_table[5][w >> 16 & 255] ^ fr_table[4][w >> 24 & 255]
+              ^ fr_table[3][w >> 32 & 255] ^ fr_table[2][w >> 40 & 255] ^ fr_table[1][w >> 48 & 255] ^ fr_table[0][w >> 56];
+            p += 8; n -= 8;
+        }
+        while (n--) c = (c >> 8) ^ fr_table[0][(c ^ *p++) & 255];
+        return ~c;
+    }
+    #if defined(__x86_64__)
+    #include <nmmintrin.h>
+    __attribute__((target("sse4.2")))
+    static uint32_t fr_crc_sse(uint32_t crc, const unsigned char *p, size_t n) {
+        uint64_t c = (uint32_t)~crc, w;
+        while (n >= 8) { memcpy(&w, p, 8); c = _mm_crc32_u64(c, w); p += 8; n -= 8; }
+        while (n--) c = _mm_crc32_u8((uint32_t)c, *p++);
+        return ~(uint32_t)c;
+    }
+    static int fr_has_sse(void) { return __builtin_cpu_supports("sse4.2"); }
+    #else
+    static uint32_t fr_crc_sse(uint32_t c, const unsigned char *p, size_t n) { return fr_crc_table(c, p, n); }
+    static int fr_has_sse(void) { return 0; }
+    #endif
+    static int fr_hardware;
+    static uint32_t fr_crc(uint32_t c, const void *p, size_t n) {
+        return fr_hardware ? fr_crc_sse(c, p, n) : fr_crc_table(c, p, n);
+    }
+    static long fr_filesystem(int fd) { struct statfs s; return fstatfs(fd, &s) ? -1 : (long)s.f_type; }
+    """
+    ctypedef struct fr_header:
+        uint16_t magic
+        uint8_t type
+        uint8_t flags
+        uint32_t length
+        uint64_t sequence
+        uint64_t message
+        uint32_t payload_crc
+        uint32_t header_crc
+    ctypedef struct fr_batch:
+        uint64_t number
+        uint64_t first
+        uint32_t bytes
+        uint32_t frames
+        uint64_t durable_segment
+        uint64_t durable_offset
+        double time
+    ctypedef struct fr_commit:
+        uint64_t bytes
+        uint32_t frames
+        uint32_t crc
+    ctypedef struct fr_state:
+        double next_try
+        uint32_t tries
+        uint32_t state
+    ctypedef struct fr_envelope:
+        uint8_t version
+        uint8_t state
+        uint16_t zero
+        uint32_t tries
+        uint32_t recipients
+        uint32_t flags
+        double arrival
+        double next_try
+        uint64_t size
+        uint64_t notice_of
+    ctypedef struct fr_outcome:
+        uint32_t recipient
+        uint8_t status
+        double setup
+        double transmission
+        uint16_t length[6]
+    void fr_prepare() noexcept nogil
+    uint32_t fr_crc(uint32_t crc, const void *data, size_t size) noexcept nogil
+    uint32_t fr_crc_table(uint32_t crc, const unsigned char *data, size_t size) noexcept nogil
+    bint fr_has_sse() noexcept nogil
+    bint fr_hardware
+    long fr_filesystem(int fd) noexcept nogil
+
+fr_prepare()
+fr_hardware = fr_has_sse()
+
+cdef enum:
+    _MAGIC = 0x5246
+    _HEADER = 32
+    _BLOCK = 4096
+    _BATCH_SIZE = 80  # header and payload of a BATCH frame
+    _MAX_PAYLOAD = 1 << 20
+    _MAX_BATCH = 4 << 20
+    _MAX_RECIPIENTS = 500000
+    _MAX_FIELD = 65535
+    _COPY_BELOW = 1024  # pieces shorter than this are copied: cheaper than an iovec
+    _NOTES_SIZE = 65536  # outcomes of one frame
+    _MAX_TEXT = 4096
+
+cdef enum FrameType:
+    _BATCH = 1
+    _ENVELOPE = 2
+    _DATA = 3
+    _COMMIT = 4
+    _DONE = 5
+    _OUTCOME = 6
+    _SETTLED = 7
+    _STATE = 8
+    _REMOVED = 9
+    _CORRUPT = 10
+
+cdef enum:
+    _RELOCATED = 1  # flag of OUTCOME: belongs to the copy that is being read, not to the entry
+    _MORE = 2  # flag of ENVELOPE: continues the frame before
+    _VERSION = 1
+
+cdef enum:  # the values of State
+    S_INCOMING = 1
+    S_ACTIVE = 2
+    S_DEFERRED = 3
+    S_HOLD = 4
+    S_CORRUPT = 5
+    S_DONE = 6
+
+cdef enum:  # the values of borders.Status
+    R_SENT = 1
+    R_DEFERRED = 2
+
+cdef enum:
+    TAG_PENDING = 1
+    TAG_FAILED = 2
+    TAG_SETTLES = 3
+    TAG_SENDER = 16
+    TAG_ENVID = 17
+    TAG_MESSAGE_ID = 18
+    TAG_CLIENT_NAME = 19
+    TAG_CLIENT_ADDRESS = 20
+    TAG_HELO = 21
+    TAG_PROTOCOL = 22
+    TAG_RECIPIENT = 32
+    TAG_OPTIONAL = 128
+
+MAGIC, HEADER, BLOCK, BATCH_SIZE, MAX_PAYLOAD, MAX_BATCH = _MAGIC, _HEADER, _BLOCK, _BATCH_SIZE, _MAX_PAYLOAD, _MAX_BATCH
+BATCH, ENVELOPE, DATA, COMMIT, DONE, OUTCOME = _BATCH, _ENVELOPE, _DATA, _COMMIT, _DONE, _OUTCOME
+SETTLED, STATE, REMOVED, CORRUPT, VERSION = _SETTLED, _STATE, _REMOVED, _CORRUPT, _VERSION
+
+cdef int _live = 0
+
+
+def live_objects() -> int:
+    """Entries and records that are alive; counted in debug builds only."""
+    return _live
+
+
+class CorruptRecord(Exception):
+    """What was read is not what was written."""
+
+
+class NewerFormat(Exception):
+    """Written by a later version: this one must not touch it."""
+
+
+class State(enum.IntEnum):
+    """See the table of states in docs/queue-format.md."""
+
+    INCOMING = S_INCOMING
+    ACTIVE = S_ACTIVE
+    DEFERRED = S_DEFERRED
+    HOLD = S_HOLD
+    CORRUPT = S_CORRUPT
+    DONE = S_DONE
+
+
+cdef tuple _states = (None, State.INCOMING, State.ACTIVE, State.DEFERRED, State.HOLD, State.CORRUPT, State.DONE)
+cdef tuple _statuses = (None, Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.EXPIRED)
+
+
+def crc32c(const unsigned char[::1] data, uint32_t crc=0, bint table=False) -> int:
+    """CRC32C (RFC 3720 B.4); `table` asks for the one without the instruction."""
+    if data.shape[0] == 0:
+        return crc
+    return fr_crc_table(crc, &data[0], data.shape[0]) if table else fr_crc(crc, &data[0], data.shape[0])
+
+
+def filesystem_type(int fd) -> int:
+    """statfs(2)'s f_type, -1 when it cannot be told."""
+    return fr_filesystem(fd)
+
+
+cdef inline uint32_t header_crc(const fr_header *h, uint64_t salt) noexcept nogil:
+    return fr_crc(fr_crc(0, &salt, 8), h, 28)
+
+
+cdef inline bint header_ok(const fr_header *h, uint64_t salt) noexcept nogil:
+    return h.magic == _MAGIC and h.length <= _MAX_PAYLOAD and h.header_crc == header_crc(h, salt)
+
+
+# --- bitmaps ------------------------------------------------------------------------------------
+
+cdef inline Py_ssize_t words(uint32_t count) noexcept nogil:
+    return (<Py_ssize_t>count + 63) >> 6
+
+
+cdef inline bint test_bit(const uint64_t *bits, uint32_t i) noexcept nogil:
+    return (bits[i >> 6] >> (i & 63)) & 1
+
+
+cdef inline void clear_bit(uint64_t *bits, uint32_t i) noexcept nogil:
+    bits[i >> 6] &= ~(<uint64_t>1 << (i & 63))
+
+
+cdef inline void set_bit(uint64_t *bits, uint32_t i) noexcept nogil:
+    bits[i >> 6] |= <uint64_t>1 << (i & 63)
+
+
+cdef inline bint is_empty(const uint64_t *bits, uint32_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(words(count)):
+        if bits[i]:
+            return False
+    return True
+
+
+cdef list bits_set(const uint64_t *bits, uint32_t count):
+    cdef uint32_t i
+    return [i for i in range(count) if test_bit(bits, i)]
+
+
+# --- the index entry ----------------------------------------------------------------------------
+
+@cython.final
+@cython.freelist(256)
+cdef class Entry:
+    """A queued message in the index: all that is known of it without reading the log."""
+
+    cdef readonly uint64_t message_id
+    cdef readonly uint64_t size
+    cdef readonly double arrival
+    cdef public double next_try
+    cdef readonly uint32_t tries
+    cdef readonly uint32_t recipients
+    cdef public uint32_t segment  # number, low 32 bits suffice for 2**58 bytes
+    cdef public uint32_t offset
+    cdef public uint64_t stored  # bytes of the message's frames
+    cdef uint8_t _state
+    cdef uint64_t *pending
+    cdef uint64_t *failed
+    cdef uint64_t *notes  # a recipient's last OUTCOME frame: segment << 32 | offset
+    cdef uint64_t one_pending
+    cdef uint64_t one_failed
+    cdef uint64_t one_note
+
+    def __cinit__(self, uint64_t message_id, uint32_t recipients, double arrival=0.0, uint64_t size=0):
+        global _live
+        if FASTRELAY_DEBUG:
+            _live += 1
+        if recipients > _MAX_RECIPIENTS:
+            raise CorruptRecord("too many recipients")
+        self.message_id, self.recipients, self.arrival, self.size = message_id, recipients, arrival, size
+        self._state = S_INCOMING
+        self.pending, self.failed = &self.one_pending, &self.one_failed
+        if recipients > 64:
+            self.pending = <uint64_t *>calloc(words(recipients) * 2, 8)
+            if self.pending == NULL:
+                raise MemoryError
+            self.failed = self.pending + words(recipients)
+        cdef uint32_t i
+        for i in range(recipients):
+            set_bit(self.pending, i)
+
+    def __dealloc__(self):
+        global _live
+        if FASTRELAY_DEBUG:
+            _live -= 1
+        if self.pending != &self.one_pending:
+            free(self.pending)
+        if self.notes != &self.one_note:
+            free(self.notes)
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.message_id:X} {self.state.name} {self.pending_recipients()}>"
+
+    @property
+    def state(self):
+        return _states[self._state]
+
+    @state.setter
+    def state(self, int value):
+        if not S_INCOMING <= value <= S_DONE:
+            raise ValueError(value)
+        self._state = value
+
+    def is_pending(self, uint32_t recipient) -> bool:
+        return recipient < self.recipients and test_bit(self.pending, recipient)
+
+    def pending_recipients(self) -> list:
+        return bits_set(self.pending, self.recipients)
+
+    def failed_recipients(self) -> list:
+        """Bounced or expired, their notice not yet queued."""
+        return bits_set(self.failed, self.recipients)
+
+    def settled(self, recipients=None) -> bool:
+        """These failed recipients end (None: all that failed); is the message DONE now?"""
+        if recipients is None:
+            memset(self.failed, 0, words(self.recipients) * 8)
+        else:
+            for i in recipients:
+                self.sent(i)
+        return self.close()
+
+    def note(self, uint32_t recipient, uint64_t position) -> None:
+        """Its last OUTCOME frame is at `position`."""
+        self.set_note(recipient, position)
+
+    def note_positions(self) -> dict:
+        """Position of a frame -> the recipients whose last outcome it holds."""
+        cdef dict found = {}
+        cdef uint32_t i
+        if self.notes != NULL:
+            for i in range(self.recipients):
+                if self.notes[i] and (test_bit(self.pending, i) or test_bit(self.failed, i)):
+                    found.setdefault(self.notes[i], []).append(i)
+        return found
+
+    cdef int set_note(self, uint32_t recipient, uint64_t position) except -1:
+        if recipient >= self.recipients:
+            return 0
+        if self.notes == NULL:
+            if self.recipients == 1:
+                self.notes = &self.one_note
+            else:
+                self.notes = <uint64_t *>calloc(self.recipients, 8)
+                if self.notes == NULL:
+                    raise MemoryError
+        self.notes[recipient] = position
+        return 0
+
+    cdef inline void sent(self, uint32_t recipient) noexcept:
+        if recipient < self.recipients:
+            clear_bit(self.pending, recipient)
+            clear_bit(self.failed, recipient)
+
+    cdef inline void fail(self, uint32_t recipient) noexcept:
+        if recipient < self.recipients and test_bit(self.pending, recipient):
+            clear_bit(self.pending, recipient)
+            set_bit(self.failed, recipient)
+
+    cdef inline void finish(self) noexcept:
+        memset(self.pending, 0, words(self.recipients) * 8)
+        memset(self.failed, 0, words(self.recipients) * 8)
+        self._state = S_DONE
+
+    cdef inline bint close(self) noexcept:
+        """DONE when nothing is pending or failed."""
+        if self._state != S_DONE and is_empty(self.pending, self.recipients) and is_empty(self.failed, self.recipients):
+            self._state = S_DONE
+        return self._state == S_DONE
+
+
+# --- the envelope's codec -----------------------------------------------------------------------
+
+cdef int put_field(ByteBuffer *b, uint8_t tag, bytes value) except -1:
+    cdef uint32_t size = <uint32_t>len(value)
+    if len(value) > _MAX_FIELD:
+        raise ValueError(f"field {tag} of {len(value)} bytes")
+    if size:
+        buffer_append(b, &tag, 1)
+        buffer_append(b, <bytes_ptr>&size, 4)
+        buffer_append(b, <bytes_ptr>PyBytes_AS_STRING(value), size)
+    return 0
+
+
+cdef int put_bits(ByteBuffer *b, uint8_t tag, const uint64_t *bits, uint32_t count) except -1:
+    cdef uint32_t size = <uint32_t>(words(count) * 8)
+    buffer_append(b, &tag, 1)
+    buffer_append(b, <bytes_ptr>&size, 4)
+    buffer_append(b, <bytes_ptr>bits, size)
+    return 0
+
+
+cdef int put_recipient(ByteBuffer *b, recipient) except -1:
+    cdef bytes address = recipient.address, original = recipient.original, orcpt = recipient.orcpt
+    cdef Py_ssize_t total = len(address) + len(original) + len(orcpt)
+    cdef uint8_t *at
+    cdef uint16_t size
+    if len(address) > _MAX_FIELD or len(original) > _MAX_FIELD or len(orcpt) > _MAX_FIELD:
+        raise ValueError(f"recipient of {total} bytes")
+    buffer_reserve(b, 12 + total)
+    at = b.data + b.size
+    at[0] = TAG_RECIPIENT
+    cdef uint32_t length = <uint32_t>(7 + total)
+    memcpy(at + 1, &length, 4)
+    at[5] = <uint8_t>recipient.notify
+    size = <uint16_t>len(address)
+    memcpy(at + 6, &size, 2)
+    size = <uint16_t>len(original)
+    memcpy(at + 8, &size, 2)
+    size = <uint16_t>len(orcpt)
+    memcpy(at + 10, &size, 2)
+    at += 12
+    memcpy(at, PyBytes_AS_STRING(address), len(address))
+    at += len(address)
+    memcpy(at, PyBytes_AS_STRING(original), len(original))
+    at += len(original)
+    memcpy(at, PyBytes_AS_STRING(orcpt), len(orcpt))
+    b.size += 12 + total
+    return 0
+
+
+cdef int put_envelope(ByteBuffer *b, envelope, Entry entry, settles, uint8_t state) except -1:
+    """`entry` gives the whole state of a copy; None: a new message."""
+    cdef fr_envelope fixed
+    cdef list recipients = envelope.recipients
+    cdef uint8_t tag = TAG_SETTLES
+    cdef uint32_t size, index
+    if len(recipients) > _MAX_RECIPIENTS:
+        raise ValueError(f"{len(recipients)} recipients")
+    memset(&fixed, 0, sizeof(fixed))
+    fixed.version, fixed.state = _VERSION, state
+    fixed.recipients, fixed.flags = <uint32_t>len(recipients), envelope.flags
+    fixed.arrival, fixed.size, fixed.notice_of = envelope.arrival, envelope.size, envelope.notice_of
+    if entry is not None:
+        fixed.state, fixed.tries, fixed.next_try = entry._state, entry.tries, entry.next_try
+    buffer_append(b, <bytes_ptr>&fixed, sizeof(fixed))
+    if entry is not None:
+        put_bits(b, TAG_PENDING, entry.pending, entry.recipients)
+        put_bits(b, TAG_FAILED, entry.failed, entry.recipients)
+    if settles:
+        size = <uint32_t>(4 * len(settles))
+        buffer_append(b, &tag, 1)
+        buffer_append(b, <bytes_ptr>&size, 4)
+        for index in settles:
+            buffer_append(b, <bytes_ptr>&index, 4)
+    put_field(b, TAG_SENDER, envelope.sender)
+    put_field(b, TAG_ENVID, envelope.envid)
+    put_field(b, TAG_MESSAGE_ID, envelope.message_id)
+    put_field(b, TAG_CLIENT_NAME, envelope.client_name)
+    put_field(b, TAG_CLIENT_ADDRESS, envelope.client_address)
+    put_field(b, TAG_HELO, envelope.helo)
+    put_field(b, TAG_PROTOCOL, envelope.protocol)
+    for recipient in recipients:
+        put_recipient(b, recipient)
+    return 0
+
+
+def encode_envelope(envelope, Entry entry=None, settles=()) -> bytes:
+    """The payload of ENVELOPE. ValueError: more than the format holds."""
+    cdef ByteBuffer b
+    buffer_init(&b)
+    try:
+        put_envelope(&b, envelope, entry, settles, S_INCOMING)
+        return (<char *>b.data)[:b.size]
+    finally:
+        buffer_free(&b)
+
+
+cdef object read_recipient(const uint8_t *at, Py_ssize_t size):
+    cdef uint16_t a, o, c
+    if size < 7:
+        raise CorruptRecord("short recipient")
+    memcpy(&a, at + 1, 2)
+    memcpy(&o, at + 3, 2)
+    memcpy(&c, at + 5, 2)
+    if 7 + <Py_ssize_t>a + o + c != size:
+        raise CorruptRecord("a recipient's lengths")
+    return Recipient(
+        (<const char *>at)[7:7 + a], (<const char *>at)[7 + a:7 + a + o], (<const char *>at)[7 + a + o:7 + a + o + c], at[0]
+    )
+
+
+cdef object read_indices(const uint8_t *at, Py_ssize_t size):
+    cdef uint32_t i
+    cdef Py_ssize_t k
+    cdef list found = []
+    if size & 3:
+        raise CorruptRecord("a list of recipients")
+    for k in range(size >> 2):
+        memcpy(&i, at + 4 * k, 4)
+        found.append(i)
+    return found
+
+
+cdef int read_fixed(fr_envelope *fixed, const uint8_t *data, Py_ssize_t size) except -1:
+    if size < <Py_ssize_t>sizeof(fr_envelope):
+        raise CorruptRecord("short envelope")
+    memcpy(fixed, data, sizeof(fr_envelope))
+    if fixed.version != _VERSION:
+        raise NewerFormat(f"envelope of version {fixed.version}")
+    if fixed.recipients > _MAX_RECIPIENTS or not S_INCOMING <= fixed.state <= S_DONE:
+        raise CorruptRecord("an envelope's fixed part")
+    return 0
+
+
+cdef Py_ssize_t next_field(const uint8_t *data, Py_ssize_t size, Py_ssize_t pos, uint32_t *length) except -1:
+    """The position of the field's bytes, its length checked against the end."""
+    if size - pos < 5:
+        raise CorruptRecord("short field")
+    memcpy(length, data + pos + 1, 4)
+    if <Py_ssize_t>length[0] > size - pos - 5:
+        raise CorruptRecord("a field's length")
+    return pos + 5
+
+
+def decode_envelope(bytes data) -> Envelope:
+    """What encode_envelope was given. CorruptRecord, NewerFormat."""
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = len(data), pos = sizeof(fr_envelope)
+    cdef fr_envelope fixed
+    cdef uint32_t length = 0
+    cdef uint8_t tag
+    cdef list recipients = []
+    cdef dict fields = {}
+    read_fixed(&fixed, at, size)
+    while pos < size:
+        tag = at[pos]
+        pos = next_field(at, size, pos, &length)
+        if tag == TAG_RECIPIENT:
+            recipients.append(read_recipient(at + pos, length))
+        elif TAG_SENDER <= tag <= TAG_PROTOCOL:
+            fields[tag] = (<const char *>at)[pos:pos + length]
+        elif tag > TAG_SETTLES and tag < TAG_OPTIONAL:
+            raise NewerFormat(f"envelope field {tag}")
+        pos += length
+    if <uint32_t>len(recipients) != fixed.recipients:
+        raise CorruptRecord("number of recipients")
+    get = fields.get
+    return Envelope(
+        sender=get(TAG_SENDER, b""), recipients=recipients, arrival=fixed.arrival, size=fixed.size, flags=fixed.flags,
+        envid=get(TAG_ENVID, b""), message_id=get(TAG_MESSAGE_ID, b""), client_name=get(TAG_CLIENT_NAME, b""),
+        client_address=get(TAG_CLIENT_ADDRESS, b""), helo=get(TAG_HELO, b""), protocol=get(TAG_PROTOCOL, b""),
+        notice_of=fixed.notice_of,
+    )
+
+
+cdef Entry read_entry(uint64_t message, const uint8_t *data, Py_ssize_t size):
+    """The entry that an ENVELOPE's first frame describes."""
+    cdef fr_envelope fixed
+    cdef Entry entry
+    cdef Py_ssize_t pos = sizeof(fr_envelope)
+    cdef uint32_t length = 0
+    cdef uint8_t tag
+    read_fixed(&fixed, data, size)
+    entry = Entry(message, fixed.recipients, fixed.arrival, fixed.size)
+    entry.tries, entry.next_try = fixed.tries, fixed.next_try
+    entry._state = fixed.state if fixed.state != S_ACTIVE else (S_DEFERRED if fixed.tries else S_INCOMING)
+    while pos < size and data[pos] <= TAG_FAILED:
+        tag = data[pos]
+        pos = next_field(data, size, pos, &length)
+        if <Py_ssize_t>length != words(fixed.recipients) * 8:
+            raise CorruptRecord("a bitmap's length")
+        memcpy(entry.pending if tag == TAG_PENDING else entry.failed, data + pos, length)
+        pos += length
+    return entry
+
+
+cdef object read_settles(const uint8_t *data, Py_ssize_t size):
+    cdef Py_ssize_t pos = sizeof(fr_envelope)
+    cdef uint32_t length = 0
+    cdef uint8_t tag
+    while pos < size and data[pos] <= TAG_SETTLES:
+        tag = data[pos]
+        pos = next_field(data, size, pos, &length)
+        if tag == TAG_SETTLES:
+            return read_indices(data + pos, length)
+        pos += length
+    return []
+
+
+# --- the codec of outcomes ----------------------------------------------------------------------
+
+cdef int put_outcome(ByteBuffer *b, outcome) except -1:
+    cdef fr_outcome fixed
+    cdef bytes value
+    cdef int i = 0
+    cdef tuple texts = (
+        outcome.dsn, outcome.text, outcome.relay, outcome.remote_mta, outcome.diagnostic, outcome.action,
+    )
+    memset(&fixed, 0, sizeof(fixed))
+    fixed.recipient, fixed.status = outcome.recipient, outcome.status
+    fixed.setup, fixed.transmission = outcome.setup_delay, outcome.transmission_delay
+    for value in texts:
+        fixed.length[i] = <uint16_t>min(len(value), _MAX_TEXT)
+        i += 1
+    buffer_append(b, <bytes_ptr>&fixed, sizeof(fixed))
+    i = 0
+    for value in texts:
+        buffer_append(b, <bytes_ptr>PyBytes_AS_STRING(value), fixed.length[i])
+        i += 1
+    return 0
+
+
+cdef Py_ssize_t outcome_size(fr_outcome *fixed, const uint8_t *at, Py_ssize_t left) except -1:
+    """Reads the fixed part; the bytes of the whole outcome, checked against what is left."""
+    cdef Py_ssize_t size = sizeof(fr_outcome)
+    cdef int i
+    if left < size:
+        raise CorruptRecord("short outcome")
+    memcpy(fixed, at, sizeof(fr_outcome))
+    for i in range(6):
+        size += fixed.length[i]
+    if size > left or not 1 <= fixed.status <= 4:
+        raise CorruptRecord("an outcome's lengths")
+    return size
+
+
+cdef object read_outcome(const fr_outcome *fixed, const uint8_t *at):
+    cdef list texts = []
+    cdef int i
+    cdef Py_ssize_t pos = sizeof(fr_outcome)
+    for i in range(6):
+        texts.append((<const char *>at)[pos:pos + fixed.length[i]])
+        pos += fixed.length[i]
+    return Outcome(
+        fixed.recipient, _statuses[fixed.status], texts[0], texts[1], texts[2], fixed.setup, fixed.transmission,
+        texts[3], texts[4], texts[5],
+    )
+
+
+def encode_outcomes(outcomes, double next_try=0.0, uint32_t tries=0, uint32_t state=S_DEFERRED) -> bytes:
+    """The payload of OUTCOME."""
+    cdef ByteBuffer b
+    cdef fr_state fixed
+    fixed.next_try, fixed.tries, fixed.state = next_try, tries, state
+    buffer_init(&b)
+    try:
+        buffer_append(&b, <bytes_ptr>&fixed, sizeof(fixed))
+        for outcome in outcomes:
+            put_outcome(&b, outcome)
+        return (<char *>b.data)[:b.size]
+    finally:
+        buffer_free(&b)
+
+
+def decode_outcomes(bytes data) -> list:
+    """The outcomes in an OUTCOME's payload."""
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = len(data), pos = sizeof(fr_state), step
+    cdef fr_outcome fixed
+    cdef list found = []
+    if size < pos:
+        raise CorruptRecord("short OUTCOME")
+    while pos < size:
+        step = outcome_size(&fixed, at + pos, size - pos)
+        found.append(read_outcome(&fixed, at + pos))
+        pos += step
+    return found
+
+
+# --- records: what waits to be written ----------------------------------------------------------
+
+cdef struct Frame:
+    Py_ssize_t header  # where in `small`
+    uint32_t size
+    uint32_t first_piece
+    uint32_t pieces
+    uint64_t position  # where it was written: segment << 32 | offset
+
+cdef struct Piece:
+    const char *outside  # NULL: in `small`
+    Py_ssize_t offset
+    Py_ssize_t size
+
+
+@cython.final
+@cython.no_gc
+cdef class Record:
+    """Frames that wait: one message, or outcomes of many. Short pieces are copied, long ones referred to."""
+
+    cdef ByteBuffer small
+    cdef Frame *frames
+    cdef Piece *pieces
+    cdef uint32_t frame_count, frame_room, piece_count, piece_room
+    cdef uint32_t running_crc, running_length
+    cdef uint32_t written  # frames taken into batches so far
+    cdef uint64_t written_bytes
+    cdef uint32_t taken_pieces
+    cdef list kept  # what the outside pieces point into
+    cdef list noted  # (entry, frame, outcomes), whose positions are known when the batch is done
+    cdef readonly uint64_t size  # bytes of all frames
+    cdef readonly Entry entry  # of a message
+    cdef public object done
+    cdef public bint cancelled
+    cdef public bint relocation
+
+    def __cinit__(self):
+        global _live
+        if FASTRELAY_DEBUG:
+            _live += 1
+        buffer_init(&self.small)
+
+    def __dealloc__(self):
+        global _live
+        if FASTRELAY_DEBUG:
+            _live -= 1
+        buffer_free(&self.small)
+        free(self.frames)
+        free(self.pieces)
+
+    @property
+    def begun(self) -> bool:
+        return self.written > 0
+
+    @property
+    def segment(self) -> int:
+        """Where the first frame was written."""
+        return <uint32_t>(self.frames[0].position >> 32)
+
+    def cancel(self) -> bool:
+        """Drop a message whose client is gone; False: it is too late."""
+        if not self.written:
+            self.cancelled = True
+        return self.cancelled
+
+    cdef int open(self, uint8_t type, uint8_t flags, uint64_t message) except -1:
+        cdef fr_header header
+        cdef Frame *frame
+        if self.frame_count == self.frame_room:
+            self.frame_room = self.frame_room * 2 if self.frame_room else 4
+            frame = <Frame *>realloc(self.frames, self.frame_room * sizeof(Frame))
+            if frame == NULL:
+                raise MemoryError
+            self.frames = frame
+        frame = &self.frames[self.frame_count]
+        frame.header, frame.size, frame.first_piece, frame.pieces = self.small.size, 0, self.piece_count, 0
+        frame.position = 0
+        self.frame_count += 1
+        self.running_crc = self.running_length = 0
+        memset(&header, 0, sizeof(header))
+        header.magic, header.type, header.flags, header.message = _MAGIC, type, flags, message
+        self.put_inside(<bytes_ptr>&header, _HEADER)
+        return 0
+
+    cdef Piece *new_piece(self) except NULL:
+        cdef Piece *piece
+        if self.piece_count == self.piece_room:
+            self.piece_room = self.piece_room * 2 if self.piece_room else 4
+            piece = <Piece *>realloc(self.pieces, self.piece_room * sizeof(Piece))
+            if piece == NULL:
+                raise MemoryError
+            self.pieces = piece
+        piece = &self.pieces[self.piece_count]
+        self.piece_count += 1
+        self.frames[self.frame_count - 1].pieces += 1
+        return piece
+
+    cdef int put_inside(self, bytes_ptr data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t at = self.small.size
+        buffer_append(&self.small, data, size)
+        return self.took_inside(at, size)
+
+    cdef int took_inside(self, Py_ssize_t at, Py_ssize_t size) except -1:
+        """`size` bytes were added to `small` at `at`: they belong to the open frame."""
+        cdef Frame *frame = &self.frames[self.frame_count - 1]
+        cdef Piece *piece
+        if frame.pieces and self.pieces[self.piece_count - 1].outside == NULL:
+            self.pieces[self.piece_count - 1].size += size
+        else:
+            piece = self.new_piece()
+            piece.outside, piece.offset, piece.size = NULL, at, size
+        return 0
+
+    cdef int put_body(self, const char *data, Py_ssize_t size) except -1:
+        cdef Piece *piece
+        self.running_crc = fr_crc(self.running_crc, data, size)
+        self.running_length += <uint32_t>size
+        if size < _COPY_BELOW:
+            return self.put_inside(<bytes_ptr>data, size)
+        piece = self.new_piece()
+        piece.outside, piece.offset, piece.size = data, 0, size
+        return 0
+
+    cdef int close(self, uint32_t crc, uint32_t length) except -1:
+        cdef Frame *frame = &self.frames[self.frame_count - 1]
+        cdef fr_header *header = <fr_header *>(self.small.data + frame.header)
+        header.length, header.payload_crc = length, crc
+        frame.size = _HEADER + length
+        self.size += frame.size
+        return 0
+
+    cdef int close_inside(self) except -1:
+        """Close a frame whose whole payload is in `small`."""
+        cdef Py_ssize_t at = self.frames[self.frame_count - 1].header + _HEADER
+        cdef uint32_t length = <uint32_t>(self.small.size - at)
+        return self.close(fr_crc(0, self.small.data + at, length), length)
+
+    cdef int put_frame(self, uint8_t type, uint8_t flags, uint64_t message, bytes_ptr data, Py_ssize_t size) except -1:
+        self.open(type, flags, message)
+        if size:
+            self.put_inside(data, size)
+        return self.close_inside()
+
+    cdef int put_envelope(
+        self, uint64_t message, envelope, Entry copied, settles, uint8_t state, Py_ssize_t chunk
+    ) except -1:
+        cdef Py_ssize_t at, size, pos
+        cdef bytes whole
+        self.open(_ENVELOPE, 0, message)
+        at = self.small.size
+        put_envelope(&self.small, envelope, copied, settles, state)
+        size = self.small.size - at
+        if size <= chunk:
+            self.took_inside(at, size)
+            return self.close_inside()
+        whole = (<char *>self.small.data)[at:at + size]
+        self.small.size = at
+        for pos in range(0, size, chunk):
+            if pos:
+                self.open(_ENVELOPE, _MORE, message)
+            self.put_inside(<bytes_ptr>PyBytes_AS_STRING(whole) + pos, min(chunk, size - pos))
+            self.close_inside()
+        return 0
+
+    cdef uint64_t put_content(self, uint64_t message, content, Py_ssize_t chunk) except? 0:
+        cdef const char *data
+        cdef Py_buffer *view
+        cdef Py_ssize_t size, step
+        cdef uint64_t total = 0
+        cdef bint opened = False
+        self.kept = []
+        for piece in content:
+            if type(piece) is bytes:
+                data, size = PyBytes_AS_STRING(piece), len(<bytes>piece)
+                self.kept.append(piece)
+            else:
+                piece = memoryview(piece)  # holds the buffer, whatever its owner does
+                view = PyMemoryView_GET_BUFFER(piece)
+                if not PyBuffer_IsContiguous(view, b"C"):
+                    raise BufferError("contents must be contiguous")
+                data, size = <const char *>view.buf, view.len
+                self.kept.append(piece)
+            total += size
+            while size:
+                if opened and self.running_length == chunk:
+                    self.close(self.running_crc, self.running_length)
+                    opened = False
+                if not opened:
+                    self.open(_DATA, 0, message)
+                    opened = True
+                step = min(size, chunk - self.running_length)
+                self.put_body(data, step)
+                data += step
+                size -= step
+        if opened:
+            self.close(self.running_crc, self.running_length)
+        return total
+
+    cdef int put_commit(self, uint64_t message, uint64_t total) except -1:
+        cdef fr_commit commit
+        cdef uint32_t i, crc = 0
+        cdef fr_header *header
+        for i in range(self.frame_count):
+            header = <fr_header *>(self.small.data + self.frames[i].header)
+            crc = fr_crc(crc, &header.payload_crc, 4)
+        commit.bytes, commit.frames, commit.crc = total, self.frame_count, crc
+        return self.put_frame(_COMMIT, 0, message, <bytes_ptr>&commit, sizeof(commit))
+
+    cdef int put_outcomes(self, Entry entry, outcomes, uint8_t flags) except -1:
+        """OUTCOME frames of at most _NOTES_SIZE."""
+        cdef fr_state fixed
+        cdef list group = []
+        fixed.next_try, fixed.tries, fixed.state = entry.next_try, entry.tries, entry._state
+        cdef Py_ssize_t at
+        self.open(_OUTCOME, flags, entry.message_id)
+        self.put_inside(<bytes_ptr>&fixed, sizeof(fixed))
+        for outcome in outcomes:
+            if self.small.size - self.frames[self.frame_count - 1].header > _NOTES_SIZE:
+                self.close_inside()
+                self.add_noted(entry, group)
+                group = []
+                self.open(_OUTCOME, flags, entry.message_id)
+                self.put_inside(<bytes_ptr>&fixed, sizeof(fixed))
+            at = self.small.size
+            put_outcome(&self.small, outcome)
+            self.took_inside(at, self.small.size - at)
+            group.append(outcome)
+        self.close_inside()
+        return self.add_noted(entry, group)
+
+    cdef int add_noted(self, Entry entry, list group) except -1:
+        if group:
+            if self.noted is None:
+                self.noted = []
+            self.noted.append((entry, self.frame_count - 1, group))
+        return 0
+
+    def add_outcomes(self, Entry entry, outcomes, double next_try) -> bool:
+        """Take the verdicts into the entry and the frames that say so; is the message DONE now?"""
+        cdef uint32_t frames = self.frame_count, pieces = self.piece_count
+        cdef Py_ssize_t small = self.small.size
+        cdef uint64_t size = self.size
+        try:
+            return self.take_outcomes(entry, outcomes, next_try)
+        except BaseException:  # others' frames are in here: leave no half of one behind
+            self.frame_count, self.piece_count, self.small.size, self.size = frames, pieces, small, size
+            if self.noted is not None:
+                self.noted = [noted for noted in self.noted if noted[1] < frames]
+            raise
+
+    cdef bint take_outcomes(self, Entry entry, outcomes, double next_try) except -1:
+        cdef list sent = [], other = []
+        cdef uint32_t i
+        for outcome in outcomes:
+            if outcome.status == R_SENT:
+                entry.sent(outcome.recipient)
+                sent.append(outcome.recipient)
+            else:
+                other.append(outcome)
+                if outcome.status != R_DEFERRED:
+                    entry.fail(outcome.recipient)
+        if next_try > 0.0:
+            entry.next_try = next_try
+            if entry._state == S_ACTIVE or entry._state == S_INCOMING:
+                entry._state = S_DEFERRED
+                entry.tries += 1
+        if not other and entry.close():
+            self.put_frame(_DONE, 0, entry.message_id, NULL, 0)
+            return True
+        if sent:
+            self.add_list(_DONE, entry.message_id, sent)
+        if other or next_try > 0.0:
+            self.put_outcomes(entry, other, 0)
+        return entry.close()
+
+    def add_list(self, uint8_t type, uint64_t message, recipients) -> None:
+        """A frame with a list of recipients: DONE, SETTLED."""
+        cdef uint32_t i
+        cdef Py_ssize_t at
+        self.open(type, 0, message)
+        at = self.small.size
+        for i in recipients:
+            buffer_append(&self.small, <bytes_ptr>&i, 4)
+        self.took_inside(at, self.small.size - at)
+        self.close_inside()
+
+    def add_state(self, Entry entry, int state, double next_try) -> None:
+        """The entry's state by hand: hold, release, requeue."""
+        cdef fr_state fixed
+        entry._state, entry.next_try = state, next_try
+        fixed.next_try, fixed.tries, fixed.state = next_try, entry.tries, state
+        self.put_frame(_STATE, 0, entry.message_id, <bytes_ptr>&fixed, sizeof(fixed))
+
+    def add_end(self, Entry entry, uint8_t type) -> None:
+        """REMOVED or CORRUPT, and DONE for settled messages: nothing of it is left."""
+        if entry is not None:
+            entry.finish()
+            self.put_frame(type, 0, entry.message_id, NULL, 0)
+
+    def add_lost(self, uint64_t message) -> None:
+        """CORRUPT, for a message that has no entry."""
+        self.put_frame(_CORRUPT, 0, message, NULL, 0)
+
+    def written_notes(self) -> list:
+        """(entry, outcomes) whose frames are durable; their positions are in the entries now."""
+        cdef list found = []
+        cdef Entry entry
+        if self.noted is not None:
+            for entry, frame, group in self.noted:
+                for outcome in group:
+                    entry.set_note(outcome.recipient, self.frames[<uint32_t>frame].position)
+                found.append((entry, group))
+        return found
+
+    def moved(self) -> None:
+        """A relocated copy is durable: the entry points to it."""
+        self.place(self.entry)
+        self.written_notes()
+
+    def publish(self) -> None:
+        """A new message is durable: its entry points to it."""
+        self.place(self.entry)
+
+    cdef void place(self, Entry entry) noexcept:
+        entry.segment = <uint32_t>(self.frames[0].position >> 32)
+        entry.offset = <uint32_t>self.frames[0].position
+        entry.stored = self.size
+
+
+def message_record(uint64_t message, envelope, content, done, Py_ssize_t chunk, settles=(), bint hold=False) -> Record:
+    """A new message; its entry is in the record."""
+    cdef Record record = Record.__new__(Record)
+    cdef Entry entry = Entry.__new__(Entry, message, len(envelope.recipients), envelope.arrival, envelope.size)
+    cdef uint64_t total
+    if hold:
+        entry._state = S_HOLD
+    record.entry, record.done = entry, done
+    record.put_envelope(message, envelope, None, settles, entry._state, chunk)
+    total = record.put_content(message, content, chunk)
+    record.put_commit(message, total)
+    return record
+
+
+def copy_record(Entry entry, envelope, notes, content, Py_ssize_t chunk) -> Record:
+    """A message written again with what is left of it, its reasons before its contents."""
+    cdef Record record = Record.__new__(Record)
+    cdef uint64_t total
+    record.entry, record.relocation = entry, True
+    record.put_envelope(entry.message_id, envelope, entry, (), S_INCOMING, chunk)
+    if notes:
+        record.put_outcomes(entry, notes, _RELOCATED)
+    total = record.put_content(entry.message_id, content, chunk)
+    record.put_commit(entry.message_id, total)
+    return record
+
+
+# --- batches: what is written at once -----------------------------------------------------------
+
+_zeros = bytes(_BLOCK)
+
+
+@cython.final
+cdef class Batch:
+    """Records on their way to one segment: numbers them, seals their headers, lists the buffers to write."""
+
+    cdef fr_header head
+    cdef fr_batch body
+    cdef unsigned char start[_BATCH_SIZE]
+    cdef readonly uint64_t segment
+    cdef readonly uint64_t offset
+    cdef uint64_t salt
+    cdef readonly uint64_t sequence  # of the next frame
+    cdef Py_ssize_t room
+    cdef readonly Py_ssize_t used  # without the padding
+    cdef readonly list buffers
+    cdef readonly list records  # whose last frame is in this batch
+    cdef uint32_t frames
+
+    def __init__(
+        self, uint64_t segment, uint64_t offset, uint64_t salt, Py_ssize_t room, uint64_t number, uint64_t first,
+        tuple durable,
+    ):
+        memset(&self.head, 0, sizeof(self.head))
+        self.segment, self.offset, self.salt = segment, offset, salt
+        self.room, self.used = min(room, _MAX_BATCH), _BATCH_SIZE
+        self.body.number, self.body.first = number, first
+        self.body.durable_segment, self.body.durable_offset = durable
+        self.sequence, self.frames = first + 1, 1
+        self.buffers, self.records = [PyMemoryView_FromMemory(<char *>self.start, _BATCH_SIZE, PyBUF_READ)], []
+
+    @property
+    def number(self) -> int:
+        return self.body.number
+
+    @property
+    def size(self) -> int:
+        """With the padding."""
+        return (self.used + _BLOCK - 1) & ~(<Py_ssize_t>_BLOCK - 1)
+
+    @property
+    def empty(self) -> bool:
+        return self.frames == 1
+
+    def add(self, Record record, uint64_t split_above) -> bool:
+        """Take what fits; False: some of it remains. Only what is longer than `split_above` is split."""
+        cdef uint64_t left = record.size - record.written_bytes
+        cdef Frame *frame
+        if left > <uint64_t>(self.room - self.used) and left <= split_above:
+            return False
+        while record.written < record.frame_count:
+            frame = &record.frames[record.written]
+            if <Py_ssize_t>frame.size > self.room - self.used:
+                break
+            frame.position = self.segment << 32 | (self.offset + self.used)
+            self.seal(<fr_header *>(record.small.data + frame.header))
+            self.used += frame.size
+            record.written += 1
+            record.written_bytes += frame.size
+        self.take_pieces(record)
+        if record.written < record.frame_count:
+            return False
+        self.records.append(record)
+        return True
+
+    cdef inline void seal(self, fr_header *header) noexcept nogil:
+        header.sequence = self.sequence
+        header.header_crc = header_crc(header, self.salt)
+        self.sequence += 1
+        self.frames += 1
+
+    cdef int take_pieces(self, Record record) except -1:
+        """The pieces of the frames up to `written` that were not yet taken, neighbours joined."""
+        cdef Frame *last
+        cdef Piece *piece
+        cdef const char *data = NULL
+        cdef const char *at
+        cdef Py_ssize_t size = 0
+        cdef uint32_t end
+        if not record.written:
+            return 0
+        last = &record.frames[record.written - 1]
+        end = last.first_piece + last.pieces
+        while record.taken_pieces < end:
+            piece = &record.pieces[record.taken_pieces]
+            record.taken_pieces += 1
+            at = piece.outside if piece.outside != NULL else <const char *>record.small.data + piece.offset
+            if data + size == at and size:
+                size += piece.size
+                continue
+            if size:
+                self.buffers.append(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+            data, size = at, piece.size
+        if size:
+            self.buffers.append(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+        return 0
+
+    def finish(self, double time) -> list:
+        """Write the BATCH frame; the buffers, padded to whole blocks."""
+        cdef Py_ssize_t padding = self.size - self.used
+        self.body.bytes, self.body.frames, self.body.time = <uint32_t>self.used, self.frames, time
+        self.head.magic, self.head.type = _MAGIC, _BATCH
+        self.head.length, self.head.sequence = sizeof(fr_batch), self.body.first
+        self.head.payload_crc = fr_crc(0, &self.body, sizeof(fr_batch))
+        self.head.header_crc = header_crc(&self.head, self.salt)
+        memcpy(self.start, &self.head, _HEADER)
+        memcpy(self.start + _HEADER, &self.body, sizeof(fr_batch))
+        if padding:
+            self.buffers.append(_zeros if padding == _BLOCK else memoryview(_zeros)[:padding])
+        return self.buffers
+
+
+# --- replay -------------------------------------------------------------------------------------
+
+def frame_at(const unsigned char[::1] data, Py_ssize_t pos, uint64_t salt):
+    """(type, flags, length, message, payload is whole and right), or None: no frame begins there."""
+    cdef fr_header header
+    cdef bint right = False
+    if pos < 0 or data.shape[0] - pos < _HEADER:
+        return None
+    memcpy(&header, &data[pos], _HEADER)
+    if not header_ok(&header, salt):
+        return None
+    if <Py_ssize_t>header.length <= data.shape[0] - pos - _HEADER:
+        right = header.payload_crc == fr_crc(0, &data[pos] + _HEADER, header.length)
+    return header.type, header.flags, header.length, header.message, right
+
+
+cdef bint batch_ok(const uint8_t *at, Py_ssize_t left, uint64_t salt, fr_batch *body) noexcept nogil:
+    """Does a BATCH frame begin here, whose batch can be in what is left?"""
+    cdef fr_header header
+    if left < _BATCH_SIZE:
+        return False
+    memcpy(&header, at, _HEADER)
+    if header.magic != _MAGIC or header.type != _BATCH or header.length != sizeof(fr_batch):
+        return False
+    if not header_ok(&header, salt) or header.payload_crc != fr_crc(0, at + _HEADER, header.length):
+        return False
+    memcpy(body, at + _HEADER, sizeof(fr_batch))
+    return _BATCH_SIZE <= body.bytes <= _MAX_BATCH and body.first == header.sequence
+
+
+@cython.final
+cdef class Replay:
+    """The state of one shard, from its frames in their order. recover.py feeds it batch by batch."""
+
+    cdef readonly dict entries
+    cdef readonly dict damaged  # message -> what is wrong; it was acknowledged and is not whole
+    cdef readonly list notices  # (message, recipients that its notice settles)
+    cdef readonly list repeats  # messages of which an outcome is lost
+    cdef readonly uint64_t number  # of the last batch
+    cdef readonly uint64_t sequence  # of the last frame
+    cdef readonly uint64_t newest  # the largest message number seen
+    cdef Entry copy  # the message that is being read
+    cdef uint64_t message, bytes_read, notice_of
+    cdef uint32_t frames, crc
+    cdef bint broken  # frames are missing since its ENVELOPE
+    cdef object settles
+
+    def __init__(self):
+        self.entries, self.damaged, self.notices, self.repeats = {}, {}, [], []
+
+    def batch_at(self, const unsigned char[::1] data, Py_ssize_t pos, uint64_t salt):
+        """(number, first sequence, bytes with padding, (durable segment, offset)) of a batch later than the last, or None."""
+        cdef fr_batch body
+        if pos < 0 or pos >= data.shape[0] or not batch_ok(&data[pos], data.shape[0] - pos, salt, &body):
+            return None
+        if body.number <= self.number:
+            return None
+        return body.number, body.first, (body.bytes + _BLOCK - 1) & ~(_BLOCK - 1), (body.durable_segment, body.durable_offset)
+
+    def find(self, const unsigned char[::1] data, Py_ssize_t pos, Py_ssize_t end, uint64_t salt) -> int:
+        """Where the next batch begins, at or after `pos`; -1: nowhere."""
+        cdef fr_batch body
+        end = min(end, data.shape[0])
+        while pos < end:
+            if batch_ok(&data[pos], data.shape[0] - pos, salt, &body) and body.number > self.number:
+                return pos
+            pos += _BLOCK
+        return -1
+
+    def whole(self, const unsigned char[::1] data, Py_ssize_t pos, uint64_t salt) -> bool:
+        """Is every frame of the batch at `pos` there and right?"""
+        cdef fr_batch body
+        cdef fr_header header
+        cdef Py_ssize_t end
+        cdef uint32_t frames = 0
+        cdef uint64_t sequence
+        if not batch_ok(&data[pos], data.shape[0] - pos, salt, &body) or <Py_ssize_t>body.bytes > data.shape[0] - pos:
+            return False
+        end, sequence = pos + body.bytes, body.first
+        while end - pos >= _HEADER:
+            memcpy(&header, &data[pos], _HEADER)
+            if not header_ok(&header, salt) or header.sequence != sequence:
+                return False
+            if <Py_ssize_t>header.length > end - pos - _HEADER:
+                return False
+            if header.payload_crc != fr_crc(0, &data[pos] + _HEADER, header.length):
+                return False
+            pos += _HEADER + header.length
+            sequence += 1
+            frames += 1
+        return pos == end and frames == body.frames
+
+    def apply(self, const unsigned char[::1] data, Py_ssize_t pos, uint64_t segment) -> None:
+        """Replay a batch that is whole."""
+        cdef fr_batch body
+        cdef fr_header header
+        cdef Py_ssize_t end
+        memcpy(&body, &data[pos] + _HEADER, sizeof(body))
+        if body.first != self.sequence + 1:
+            self.gap()
+        end = pos + body.bytes
+        while pos < end:
+            memcpy(&header, &data[pos], _HEADER)
+            self.frame(&header, &data[pos] + _HEADER, segment << 32 | <uint64_t>pos)
+            pos += _HEADER + header.length
+        self.sequence, self.number = body.first + body.frames - 1, body.number
+
+    def salvage(self, const unsigned char[::1] data, Py_ssize_t pos, Py_ssize_t end, uint64_t salt, uint64_t segment) -> None:
+        """Replay the frames that are right in a stretch that is damaged."""
+        cdef fr_header header
+        cdef fr_batch body
+        end = min(end, data.shape[0])
+        while end - pos >= _HEADER:
+            memcpy(&header, &data[pos], _HEADER)
+            if (
+                header.magic != _MAGIC or not header_ok(&header, salt) or header.sequence <= self.sequence
+                or <Py_ssize_t>header.length > end - pos - _HEADER
+            ):
+                pos += 1
+                continue
+            if header.sequence != self.sequence + 1:
+                self.gap()
+            self.sequence = header.sequence
+            if header.payload_crc != fr_crc(0, &data[pos] + _HEADER, header.length):
+                self.lost(&header)
+            elif header.type == _BATCH:
+                memcpy(&body, &data[pos] + _HEADER, sizeof(body))
+                self.number = max(self.number, body.number)
+            else:
+                self.frame(&header, &data[pos] + _HEADER, segment << 32 | <uint64_t>pos)
+            pos += _HEADER + header.length
+
+    def gap(self) -> None:
+        """Frames are missing: the message that is being read, if any, is not whole."""
+        if self.copy is not None:
+            self.broken = True
+
+    def end(self) -> None:
+        """Nothing comes any more; a message without COMMIT does not exist, but for one that lost frames."""
+        self.drop_copy()
+
+    cdef int drop_copy(self) except -1:
+        if self.copy is not None and self.broken and self.message not in self.entries:
+            self.damaged[self.message] = "frames are missing"
+        self.copy, self.settles = None, None
+        self.message, self.broken = 0, False
+        return 0
+
+    cdef int lost(self, const fr_header *header) except -1:
+        """A frame whose header is right and whose payload is not."""
+        if header.type == _ENVELOPE or header.type == _DATA or header.type == _COMMIT:
+            if self.copy is not None and self.message == header.message and header.type == _DATA:
+                self.broken = True
+            elif header.message not in self.entries:
+                self.damaged[header.message] = "its contents are damaged"
+        elif header.type != _BATCH:
+            self.repeats.append(header.message)
+        return 0
+
+    cdef int frame(self, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
+        cdef Entry entry
+        if header.type == _BATCH:
+            return 0
+        try:
+            if not _BATCH <= header.type <= _CORRUPT:
+                raise NewerFormat(f"frame of type {header.type}")
+            if header.type == _ENVELOPE:
+                return self.envelope(header, payload, position)
+            if header.type == _DATA or header.type == _COMMIT or header.flags & _RELOCATED:
+                return self.rest(header, payload, position)
+            entry = self.entries.get(header.message)
+            if header.type == _CORRUPT or header.type == _REMOVED:
+                self.damaged.pop(header.message, None)
+            elif header.type == _DONE and not header.length:
+                self.damaged.pop(header.message, None)
+            if entry is not None and self.outcome(entry, header, payload, position):
+                del self.entries[header.message]
+        except CorruptRecord as error:
+            self.damaged[header.message] = str(error)
+        return 0
+
+    cdef int envelope(self, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
+        cdef fr_envelope fixed
+        if header.flags & _MORE:
+            return self.rest(header, payload, position)
+        self.drop_copy()
+        self.copy = read_entry(header.message, payload, header.length)
+        self.copy.segment, self.copy.offset = <uint32_t>(position >> 32), <uint32_t>position
+        self.message, self.bytes_read, self.frames, self.crc = header.message, 0, 0, 0
+        self.newest = max(self.newest, header.message)
+        read_fixed(&fixed, payload, header.length)
+        self.notice_of = fixed.notice_of
+        if fixed.notice_of:
+            self.settles = read_settles(payload, header.length)
+        return self.count(header, 1)
+
+    cdef int count(self, const fr_header *header, uint32_t frames) except -1:
+        self.frames += frames
+        self.crc = fr_crc(self.crc, &header.payload_crc, 4)
+        self.copy.stored += _HEADER + header.length
+        return 0
+
+    cdef int rest(self, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
+        """DATA, the OUTCOMEs of a copy, COMMIT."""
+        cdef fr_commit commit
+        if self.copy is None or self.message != header.message:
+            if header.type == _COMMIT and header.message not in self.entries:
+                self.damaged[header.message] = "its envelope is missing"
+            return 0
+        if header.type == _COMMIT:
+            memset(&commit, 0, sizeof(commit))
+            memcpy(&commit, payload, min(<Py_ssize_t>header.length, <Py_ssize_t>sizeof(commit)))
+            self.copy.stored += _HEADER + header.length
+            if commit.bytes == self.bytes_read and commit.frames == self.frames and commit.crc == self.crc:
+                self.commit()
+            else:
+                self.broken = True
+            return self.drop_copy()
+        if header.type == _DATA:
+            self.bytes_read += header.length
+        elif header.type == _OUTCOME:
+            self.outcome_notes(self.copy, payload, header.length, position)
+        return self.count(header, 1)
+
+    cdef int commit(self) except -1:
+        self.damaged.pop(self.message, None)
+        if self.notice_of and self.settles:
+            self.notices.append((self.notice_of, self.settles))
+        self.broken = False
+        if not self.copy.close():
+            self.entries[self.message] = self.copy
+        return 0
+
+    cdef int outcome_notes(self, Entry entry, const uint8_t *payload, Py_ssize_t size, uint64_t position) except -1:
+        cdef fr_outcome fixed
+        cdef Py_ssize_t pos = sizeof(fr_state)
+        while pos < size:
+            pos += outcome_size(&fixed, payload + pos, size - pos)
+            entry.set_note(fixed.recipient, position)
+            if fixed.status != R_DEFERRED:
+                entry.fail(fixed.recipient)
+        return 0
+
+    cdef bint outcome(self, Entry entry, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
+        """Take a frame about an entry; is the message DONE?"""
+        cdef fr_state fixed
+        if header.type == _REMOVED or header.type == _CORRUPT or (header.type == _DONE and not header.length):
+            entry.finish()
+        elif header.type == _DONE or header.type == _SETTLED:
+            for i in read_indices(payload, header.length):
+                entry.sent(i)
+        elif header.type == _OUTCOME or header.type == _STATE:
+            if header.length < sizeof(fixed):
+                raise CorruptRecord("short state")
+            memcpy(&fixed, payload, sizeof(fixed))
+            entry.next_try, entry.tries = fixed.next_try, fixed.tries
+            if fixed.state == S_DEFERRED or fixed.state == S_HOLD or fixed.state == S_INCOMING:
+                entry._state = fixed.state
+            elif fixed.state == S_ACTIVE:
+                entry._state = S_DEFERRED if fixed.tries else S_INCOMING
+            if header.type == _OUTCOME:
+                self.outcome_notes(entry, payload, header.length, position)
+        return entry.close()
+
+
+def entries_in(entries, uint64_t segment) -> list:
+    """The entries that begin in this segment."""
+    cdef Entry entry
+    cdef list found = []
+    cdef uint32_t number = <uint32_t>segment
+    for entry in entries:
+        if entry.segment == number:
+            found.append(entry)
+    return found

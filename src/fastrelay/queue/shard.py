@@ -1,0 +1,142 @@
+"""One shard: an append-only log of segments, one batch of it in flight at a time.
+
+The small interface behind which another kind of store can stand: put records (spool.py), issue and write a batch
+(commit.py), trim (compact.py). The loop's thread owns `segments` and `floor`, the commit thread `queue`, `current`
+and the counters; `pending` and `tail` are shared under the committer's lock, `spares` is a deque that the preparer fills.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from fastrelay.queue._record import BATCH_SIZE, BLOCK, MAX_BATCH, MAX_PAYLOAD, Batch, Record
+from fastrelay.queue.files import Files, write_all
+from fastrelay.queue.segment import Segment
+
+MAX_RECORDS = 1024  # in a batch
+
+
+@dataclass(slots=True, eq=False)
+class Issued:
+    """A batch, the segment that it goes to, and what was refused for want of room."""
+
+    shard: Shard
+    segment: Segment | None
+    batch: Batch | None
+    floor: int
+    refused: list[Record] = field(default_factory=list)
+
+
+class Shard:
+    """See above. `full`: no segment could be made at the last attempt."""
+
+    def __init__(self, number: int, directory: int, segment_size: int, files: Files) -> None:
+        self.number = number
+        self.directory = directory
+        self.segment_size = segment_size
+        self.chunk = min(MAX_PAYLOAD, segment_size // 4)
+        self.files = files
+        self.split_above = min(MAX_BATCH, segment_size - BLOCK) - BATCH_SIZE
+        # the loop's
+        self.segments: dict[int, Segment] = {}
+        self.floor = 0  # no batch to come refers to a segment before this one
+        self.lazy_since = 0.0
+        # under the lock
+        self.pending: deque[Record] = deque()
+        self.tail: Record | None = None  # the last of `pending`, when it takes more outcomes
+        self.ready = False
+        # the commit thread's
+        self.queue: deque[Record] = deque()
+        self.current: Segment | None = None
+        self.offset = BLOCK
+        self.batch_number = 0
+        self.sequence = 0
+        self.durable = (0, 0)
+        self.vouched = True  # the last batch was empty, or there is none
+        # the preparer's
+        self.spares: deque[Segment] = deque()
+        self.next_number = 1
+        self.wanted_spares = 0
+        self.full = False
+
+    @property
+    def used(self) -> bool:
+        """Is anything in it, or on its way?"""
+        return bool(self.segments or self.pending or self.queue or self.current)
+
+    def intake_room(self) -> int:
+        """Bytes that new mail can take without another segment; the last spare is kept for outcomes."""
+        room = max(0, len(self.spares) - 1) * (self.segment_size - BLOCK)
+        if self.current is not None:
+            room += max(0, self.current.size - self.offset)
+        return room
+
+    def issue(self) -> Issued | None:
+        """The next batch of what is queued; None: nothing, or it waits for a segment."""
+        refused: list[Record] = []
+        batch = None
+        while self.queue and batch is None:
+            if self.current is not None:
+                batch = self._fill(self.current)
+            if batch is None and self.queue and not self._advance(refused):
+                break
+        if batch is None and not refused:
+            return None
+        begun = self.queue[0] if self.queue and self.queue[0].begun else None
+        here = self.current.number if self.current is not None else 0
+        return Issued(self, self.current, batch, begun.segment if begun is not None else here, refused)
+
+    def _new_batch(self, segment: Segment) -> Batch:
+        room = segment.size - self.offset
+        return Batch(
+            segment.number,
+            self.offset,
+            segment.salt,
+            room,
+            self.batch_number + 1,
+            self.sequence + 1,
+            self.durable,
+        )
+
+    def _fill(self, segment: Segment) -> Batch | None:
+        """A batch of what fits into the current segment; None: nothing does."""
+        batch = self._new_batch(segment)
+        for _ in range(MAX_RECORDS):
+            if not self.queue:
+                break
+            if not self.queue[0].cancelled and not batch.add(self.queue[0], self.split_above):
+                break
+            self.queue.popleft()
+        return None if batch.empty else batch
+
+    def _advance(self, refused: list[Record]) -> bool:
+        """Go on in the next segment; False: wait for one. Mail may not take the last: it is kept for outcomes."""
+        is_mail = self.queue[0].entry is not None
+        if len(self.spares) > (1 if is_mail else 0):
+            self.current, self.offset = self.spares.popleft(), BLOCK
+            return True
+        if not (is_mail and self.full):
+            return False
+        refused.extend(record for record in self.queue if record.entry is not None)
+        self.queue = deque(record for record in self.queue if record.entry is None)
+        return True
+
+    def write(self, segment: Segment, batch: Batch) -> None:
+        """Make the batch durable. OSError: none of it may be acknowledged, and this file not be written again."""
+        buffers = batch.finish(time.time())
+        write_all(self.files, segment.fd, buffers, self.offset)
+        self.files.fdatasync(segment.fd)
+        self.offset += batch.size
+        self.durable = (segment.number, self.offset)
+        self.batch_number, self.sequence = batch.number, batch.sequence - 1
+        self.vouched = False
+
+    def vouch(self) -> None:
+        """An empty batch, which says that the one before is durable: a clean stop."""
+        segment = self.current
+        if segment is None or self.vouched or segment.size - self.offset < BLOCK:
+            return
+        self.write(segment, self._new_batch(segment))
+        self.vouched = True

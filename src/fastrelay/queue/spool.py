@@ -1,0 +1,463 @@
+"""The queue as a worker sees it: its shards behind one object.
+
+Everything here runs on the loop's thread. `append` and `record` put frames into the log, `completed` (which `notify`
+asks for) calls back for what is durable. Invariants: `done` is called only after the fdatasync that covers the message;
+an outcome is in the index at once and in the log a batch later (window W2, docs/queue-format.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from fastrelay.borders import Content, Envelope, Outcome, Status
+from fastrelay.queue import queue_id
+from fastrelay.queue._record import (
+    CORRUPT,
+    DONE,
+    REMOVED,
+    SETTLED,
+    CorruptRecord,
+    Entry,
+    NewerFormat,
+    Record,
+    State,
+    message_record,
+)
+from fastrelay.queue.commit import Committer
+from fastrelay.queue.compact import Cleaner
+from fastrelay.queue.files import FILES, Files
+from fastrelay.queue.reader import Reader
+from fastrelay.queue.recover import Quarantine, Recovery, open_shard
+from fastrelay.queue.segment import Preparer
+from fastrelay.queue.settings import QueueSettings
+from fastrelay.queue.shard import Issued, Shard
+from fastrelay.queue.space import SpaceCheck
+
+OUTCOME_DELAY = 0.010  # seconds that outcomes wait for a batch to go with, from the tick after them
+_DRAIN = 10.0  # seconds that a stop waits for segments
+_RETRY = 1.0  # seconds between attempts to make a segment on a full disk
+
+_T = TypeVar("_T")
+
+Appended = Callable[[Entry | None], None]
+"""Called when a message is durable; with None when the disk is full (452 4.3.1) and it was not stored."""
+
+
+class SpoolLocked(Exception):
+    """Another process has the shard."""
+
+
+class Spool:
+    """See the module's text; `critical` is told what damage was found."""
+
+    def __init__(
+        self,
+        directory: int,
+        shards: Iterable[int],
+        settings: QueueSettings,
+        notify: Callable[[], None],
+        fatal: Callable[[str], None],
+        files: Files = FILES,
+        critical: Callable[[str], None] | None = None,
+    ) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.problems: list[str] = []
+        self._settings = settings
+        self._files = files
+        self._directory = directory
+        self._numbers = tuple(shards)
+        if not self._numbers or not all(0 <= n < 1 << queue_id.SHARD_BITS for n in self._numbers):
+            raise ValueError(f"shards {self._numbers}")
+        self._critical = critical if critical is not None else self.problems.append
+        self._committer = Committer(notify, fatal, lambda shard: self._cleaner.want_spares(shard, 2))
+        self._preparer = Preparer(self._committer.fail)
+        self._cleaner = Cleaner(
+            files,
+            settings.fastrelay_relocation_rate,
+            self.entries,
+            self._committer,
+            self._preparer,
+            self.read_notes,
+            self.set_aside,
+        )
+        self._space = SpaceCheck(settings, files, directory)
+        self._quarantine = Quarantine(files, directory)
+        self._shards: dict[int, Shard] = {}
+        self._all: list[Shard] = []
+        self._current = 0  # index of the shard that new mail goes to
+        self._newest = 0
+        self._lost: list[int] = []
+        self._settle_again: list[tuple[int, list[int]]] = []
+        self._lazy: list[Shard] = []
+        self._unwritten: dict[int, dict[int, Outcome]] = {}  # outcomes whose frames are not durable yet
+        self._retry_at = 0.0
+        self._running = False
+
+    # --- start and stop
+
+    def recover(self) -> list[str]:
+        """Replay the shards, before anything listens. The lines are what was found damaged: log them as critical."""
+        for number in self._numbers:
+            shard = open_shard(
+                self._files, self._directory, number, self._settings.fastrelay_segment_size, SpoolLocked
+            )
+            self._shards[number] = shard
+            self._all.append(shard)
+        notices: list[tuple[int, list[int]]] = []
+        for shard in self._all:
+            recovery = Recovery(shard, self._files, self._quarantine)
+            recovery.run()
+            self.entries.update(recovery.replay.entries)
+            self._newest = max(self._newest, recovery.replay.newest >> queue_id.SHARD_BITS)
+            notices += recovery.replay.notices
+            self._lost += recovery.lost
+            self.problems += recovery.problems
+        for message, recipients in notices:
+            self._settle_noticed(message, recipients)
+        return self.problems
+
+    def start(self) -> None:
+        """Begin to write. What recovery found is recorded, so that it is found once."""
+        self._committer.start()
+        self._preparer.start()
+        self._running = True
+        for message, recipients in self._settle_again:
+            self._add_list(message, SETTLED, recipients)
+        for message in self._lost:
+            shard = self._shards[queue_id.shard_of(message)]
+            with self._committer.lock:
+                self._committer.outcomes(shard).add_lost(message)
+            self._make_lazy(shard)
+        self._settle_again, self._lost = [], []
+        for shard in self._all:
+            if shard.used:
+                self._cleaner.want_spares(shard, 1)
+                self._cleaner.retire(shard)
+        self._warm_up()
+
+    def stop(self) -> None:
+        """Write what waits, call back for it, end the threads. A clean stop vouches for the last batches."""
+        if self._running:
+            self._drain()
+            self._running = False
+            self._committer.stop()
+            self._preparer.stop()
+            self.completed()
+            if not self._committer.failed:
+                for shard in self._all:
+                    shard.vouch()
+        for shard in self._all:
+            for segment in [*shard.segments.values(), *shard.spares, shard.current]:
+                if segment is not None and segment.fd >= 0:
+                    self._files.close(segment.fd)
+                    segment.fd = -1
+            self._files.close(shard.directory)
+        self._all, self._shards = [], {}
+
+    def _drain(self) -> None:
+        """Until nothing waits but what has no room."""
+        limit = time.monotonic() + _DRAIN
+        self._lazy = []
+        for shard in self._all:
+            self._committer.kick(shard)
+        while time.monotonic() < limit and not self._committer.failed:
+            self.completed()
+            if not any((shard.pending or shard.queue) and not shard.full for shard in self._all):
+                return
+            time.sleep(0.002)
+
+    # --- new mail
+
+    def new_id(self, now: float, beside: int = 0) -> int:
+        """A number that no message had. It names the shard: the one for new mail, or that of the message `beside`."""
+        self._newest = max(int(now * 1_000_000), self._newest + 1)
+        shard = queue_id.shard_of(beside) if beside else self._all[self._current].number
+        return queue_id.number(self._newest, shard)
+
+    def append(
+        self, message_id: int, envelope: Envelope, content: Content, done: Appended, hold: bool = False
+    ) -> Record:
+        """Store a message; `done` is called when it is durable. The record's cancel() drops it while it waits."""
+        shard = self._shards[message_id & 0xFF]
+        record = message_record(message_id, envelope, content, done, shard.chunk, (), hold)
+        self._committer.put(shard, record)
+        return record
+
+    def append_notice(self, message_id: int, envelope: Envelope, content: Content, done: Appended) -> Record:
+        """As append; the failed recipients of `envelope.notice_of` end with it, now and on replay."""
+        entry = self.entries.get(envelope.notice_of)
+        settles = entry.failed_recipients() if entry is not None else []
+        shard = self._shards[message_id & 0xFF]
+        settled = partial(self._notice_appended, envelope.notice_of, settles, done)
+        record = message_record(message_id, envelope, content, settled, shard.chunk, settles)
+        self._committer.put(shard, record)
+        return record
+
+    def has_room(self, size: int) -> bool:
+        """May a message of `size` bytes be received (0: size not known)? 452 4.3.1 if not."""
+        shard = self._all[self._current]
+        if shard.full and shard.intake_room() < max(size, 1) + shard.segment_size // 16:
+            return False
+        return self._space.has_room(size)
+
+    @property
+    def can_record(self) -> bool:
+        """False: outcomes cannot be written for want of room; deliveries must stop until they can."""
+        return not any(
+            shard.full and not shard.spares and (shard.pending or shard.queue) for shard in self._all
+        )
+
+    # --- what becomes of a message
+
+    def record(self, entry: Entry, outcomes: Sequence[Outcome], next_try: float = 0.0) -> None:
+        """Verdicts of a delivery; `next_try` ends a round of tries: the message is deferred until then."""
+        if entry.state is State.DONE:
+            return
+        shard = self._shards[entry.message_id & 0xFF]
+        committer = self._committer
+        with committer.lock:
+            ended = committer.outcomes(shard).add_outcomes(entry, outcomes, next_try)
+        if not shard.lazy_since:
+            self._make_lazy(shard)
+        for outcome in outcomes:
+            if outcome.status != Status.SENT:
+                self._unwritten.setdefault(entry.message_id, {})[outcome.recipient] = outcome
+        if ended:
+            self._ended(entry, shard)
+
+    def settle(self, entry: Entry) -> None:
+        """The failed recipients end without a notice."""
+        failed = entry.failed_recipients()
+        if failed:
+            self._add_list(entry.message_id, SETTLED, failed)
+            if entry.settled(failed):
+                self._ended(entry, self._shards[entry.message_id & 0xFF])
+
+    def hold(self, entry: Entry) -> None:
+        self._set_state(entry, State.HOLD, entry.next_try)
+
+    def release(self, entry: Entry) -> None:
+        """From hold to deferred, due at once (postsuper -H)."""
+        self._set_state(entry, State.DEFERRED, 0.0)
+
+    def requeue(self, entry: Entry) -> None:
+        """As if it had just arrived (postsuper -r)."""
+        self._set_state(entry, State.INCOMING, 0.0)
+
+    def remove(self, entry: Entry) -> None:
+        """Without a notice (postsuper -d)."""
+        self._end(entry, REMOVED)
+
+    def finish(self, entry: Entry) -> None:
+        """Every recipient ends as sent: a message with nothing to deliver."""
+        self._end(entry, DONE)
+
+    def set_aside(self, entry: Entry, reason: str) -> None:
+        """Its frames are damaged: keep the segment in corrupt/, go on without the message."""
+        if entry.state is State.DONE:
+            return
+        shard = self._shards[entry.message_id & 0xFF]
+        with contextlib.suppress(FileNotFoundError):  # removed by hand: nothing to keep
+            self._quarantine.link(shard, entry.segment)
+        self._critical(f"queue message {entry.message_id:X} is damaged: {reason}; linked to corrupt/")
+        self._end(entry, CORRUPT)
+        entry.state = State.CORRUPT
+
+    # --- reading back
+
+    def read_envelope(self, entry: Entry) -> Envelope:
+        """CorruptRecord: it is damaged, and has been set aside."""
+        return self._checked(entry, self._reader(entry).envelope)
+
+    def read_content(self, entry: Entry) -> list[bytes]:
+        """CorruptRecord: it is damaged, and has been set aside."""
+        return self._checked(entry, self._reader(entry).content)
+
+    def read_notes(self, entry: Entry) -> dict[int, Outcome]:
+        """Why recipients are still here: the last outcome of each that is deferred, or failed without notice yet."""
+        notes = self._reader(entry).notes(entry)
+        notes.update(self._unwritten.get(entry.message_id, {}))
+        return notes
+
+    def _reader(self, entry: Entry) -> Reader:
+        return Reader(self._files, self._shards[entry.message_id & 0xFF].segments)
+
+    def _checked(self, entry: Entry, read: Callable[[Entry], _T]) -> _T:
+        try:
+            return read(entry)
+        except CorruptRecord as error:
+            self.set_aside(entry, str(error))
+            raise
+
+    # --- what the threads report
+
+    def completed(self) -> None:
+        """Call back for what is durable now. The owner calls it on the loop's thread after `notify`."""
+        for done in self._committer.take():
+            if isinstance(done, Issued):
+                self._batch_done(done)
+            else:
+                done()
+
+    def _batch_done(self, done: Issued) -> None:
+        shard, segment = done.shard, done.segment
+        if segment is not None and segment.number not in shard.segments:
+            if shard.segments:
+                self._segment_filled(shard)
+            shard.segments[segment.number] = segment
+        shard.floor = done.floor
+        for record in done.batch.records if done.batch is not None else ():
+            entry = record.entry
+            if entry is None:
+                self._forget_written(record)
+            elif record.relocation:
+                self._cleaner.moved(shard, entry, shard.segments[record.segment], record.moved)
+                self._forget_written(record)
+            else:
+                self._appended(shard, entry, record)
+        for record in done.refused:
+            if record.relocation:
+                self._cleaner.refused(record.entry)
+            else:
+                record.done(None)
+        if self._running:
+            self._cleaner.retire(shard)
+
+    def _appended(self, shard: Shard, entry: Entry, record: Record) -> None:
+        record.publish()
+        self.entries[entry.message_id] = entry
+        segment = shard.segments[entry.segment]
+        segment.live += 1
+        segment.live_bytes += entry.stored
+        done, record.done = record.done, None
+        done(entry)
+
+    def _notice_appended(self, message: int, settles: list[int], done: Appended, entry: Entry | None) -> None:
+        if entry is not None and settles:
+            self._settle_noticed(message, settles)
+            self._flush_settled()
+        done(entry)
+
+    def _settle_noticed(self, message: int, recipients: list[int]) -> None:
+        """A notice is durable: these recipients of the message that it is about have ended."""
+        entry = self.entries.get(message)
+        if entry is None or not any(i < entry.recipients for i in recipients):
+            return
+        if set(recipients).isdisjoint(entry.failed_recipients() + entry.pending_recipients()):
+            return
+        self._settle_again.append((message, recipients))
+        if entry.settled(recipients):
+            self._ended(entry, self._shards[message & 0xFF])
+
+    def _flush_settled(self) -> None:
+        for message, recipients in self._settle_again:
+            self._add_list(message, SETTLED, recipients)
+        self._settle_again = []
+
+    def _forget_written(self, record: Record) -> None:
+        for entry, outcomes in record.written_notes():
+            waiting = self._unwritten.get(entry.message_id)
+            if waiting is None:
+                continue
+            for outcome in outcomes:
+                if waiting.get(outcome.recipient) is outcome:
+                    del waiting[outcome.recipient]
+            if not waiting or entry.state is State.DONE:
+                del self._unwritten[entry.message_id]
+
+    def _segment_filled(self, shard: Shard) -> None:
+        """The shard goes on in its next segment: new mail goes to the next shard, this one gets another spare."""
+        self._cleaner.want_spares(shard, 1)
+        if shard is self._all[self._current]:
+            self._current = (self._current + 1) % len(self._all)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """The shard for new mail and the one after it have a segment and a reserve."""
+        for step in range(min(2, len(self._all))):
+            self._cleaner.want_spares(self._all[(self._current + step) % len(self._all)], 2)
+
+    # --- the timer
+
+    @property
+    def wants_tick(self) -> bool:
+        """Is there something that `tick` is to see to?"""
+        return bool(self._lazy) or any(shard.full for shard in self._all) or self._cleaner.wants(self._all)
+
+    def tick(self, now: float) -> None:
+        """To be called every 10 to 20 ms of a monotonic clock while `wants_tick`."""
+        if self._lazy:
+            self._lazy = [shard for shard in self._lazy if not self._flushed(shard, now)]
+        if now >= self._retry_at:
+            self._retry_at = now + _RETRY
+            for shard in self._all:
+                if shard.full:
+                    self._cleaner.want_spares(shard, shard.wanted_spares)
+        self._cleaner.tick(now, self._all)
+
+    def flush(self) -> None:
+        """Write outcomes now."""
+        for shard in self._lazy:
+            shard.lazy_since = 0.0
+            self._committer.kick(shard)
+        self._lazy = []
+
+    def _flushed(self, shard: Shard, now: float) -> bool:
+        """Have the outcomes of the shard gone with a batch, or waited long enough to start one?"""
+        if shard.pending:
+            if shard.lazy_since < 0.0:
+                shard.lazy_since = now
+            if now - shard.lazy_since < OUTCOME_DELAY:
+                return False
+            self._committer.kick(shard)
+        shard.lazy_since = 0.0
+        return True
+
+    def _make_lazy(self, shard: Shard) -> None:
+        if not shard.lazy_since:
+            shard.lazy_since = -1.0  # the next tick knows the time
+            self._lazy.append(shard)
+
+    # --- small things
+
+    def _add_list(self, message: int, kind: int, recipients: list[int]) -> None:
+        shard = self._shards[message & 0xFF]
+        with self._committer.lock:
+            self._committer.outcomes(shard).add_list(kind, message, recipients)
+        self._make_lazy(shard)
+
+    def _set_state(self, entry: Entry, state: State, next_try: float) -> None:
+        if entry.state is State.DONE:
+            return
+        shard = self._shards[entry.message_id & 0xFF]
+        with self._committer.lock:
+            self._committer.outcomes(shard).add_state(entry, state, next_try)
+        self._make_lazy(shard)
+
+    def _end(self, entry: Entry, kind: int) -> None:
+        if entry.state is State.DONE:
+            return
+        shard = self._shards[entry.message_id & 0xFF]
+        with self._committer.lock:
+            self._committer.outcomes(shard).add_end(entry, kind)
+        self._make_lazy(shard)
+        self._ended(entry, shard)
+
+    def _ended(self, entry: Entry, shard: Shard) -> None:
+        """Nothing is pending or failed: out of the index; its segment may be free now."""
+        if self.entries.pop(entry.message_id, None) is None:
+            return
+        segment = shard.segments.get(entry.segment)
+        if segment is None:
+            return
+        segment.live -= 1
+        segment.live_bytes -= entry.stored
+        if not segment.live and self._running:
+            self._cleaner.retire(shard)
+
+
+__all__ = ["CorruptRecord", "Entry", "NewerFormat", "Spool", "SpoolLocked", "State"]
