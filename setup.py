@@ -16,6 +16,7 @@ COMPILED = [
     "cleanup._recipients",
     "rewrite._address",
     "tables._lmdb",
+    "tables._regex",
     "queue._record",
     "delivery._dialogue",
 ]

@@ -1,0 +1,73 @@
+"""The rooms that follow from the tables of one configuration: rewriting, resolving, recipient checks.
+
+`worker` makes one at start and one at each reload; nothing here keeps state that a reload must carry over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastrelay.config import Config, section
+from fastrelay.delivery.interfaces import own_addresses
+from fastrelay.rewrite.address import Rewriter
+from fastrelay.rewrite.recipients import RecipientCheck, RecipientMaps
+from fastrelay.rewrite.resolve import ResolveLookups, Resolver
+from fastrelay.rewrite.settings import ResolveSettings, RewriteSettings
+from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher, Table, open_table
+
+Log = Callable[[bytes, bytes], None]
+
+
+class Routing:
+    """`error` is the mail log's, for tables that cannot be opened (`unsupported dictionary type: dbm`)."""
+
+    def __init__(self, config: Config, error: Log) -> None:
+        self._config = config
+        self._error = error
+        self._tables: dict[str, Table] = {}
+        self.rewriter = Rewriter(section(RewriteSettings, config))
+        settings = section(ResolveSettings, config)
+        parents = set(settings.parent_domain_matches_subdomains)
+        relay_domains = DomainMatcher(config.text("relay_domains"), "relay_domains" in parents, self.open)
+        lists = [
+            self._names(n) for n in ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains")
+        ]
+        lookups = ResolveLookups(
+            mydestination=lists[0],
+            virtual_alias_domains=lists[1],
+            virtual_mailbox_domains=lists[2],
+            relay_domains=relay_domains,
+            transport_maps=self.maps("transport_maps"),
+            own_addresses=own_addresses(),
+            static=not any(matcher.tables for matcher in (*lists, relay_domains)),
+        )
+        self.resolver = Resolver(settings, lookups)
+        self.recipients = RecipientCheck(
+            settings,
+            self.resolver,
+            RecipientMaps(
+                rewriting=(self.maps("virtual_alias_maps"),),
+                local_recipient_maps=self.maps("local_recipient_maps"),
+                virtual_mailbox_maps=self.maps("virtual_mailbox_maps"),
+                relay_recipient_maps=self.maps("relay_recipient_maps"),
+            ),
+        )
+
+    def networks(self, text: str) -> AddressMatcher:
+        parents = self._config.text("parent_domain_matches_subdomains")
+        return AddressMatcher(text, self.open, "mynetworks" in parents)
+
+    def maps(self, parameter: str) -> Maps:
+        return Maps(self._config.text(parameter), self.open)
+
+    def open(self, spec: str) -> Table:
+        """One table for one name, however many parameters name it."""
+        table = self._tables.get(spec)
+        if table is None:
+            table = self._tables[spec] = open_table(spec)
+            if table.problem is not None:
+                self._error(b"smtpd", table.problem.encode("utf-8", "replace"))
+        return table
+
+    def _names(self, parameter: str) -> StringMatcher:
+        return StringMatcher(self._config.text(parameter), self.open)

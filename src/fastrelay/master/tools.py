@@ -1,0 +1,151 @@
+"""What a worker answers to postqueue, postsuper and postcat over its control socket."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fastrelay.master.control import Item
+from fastrelay.queue import queue_id
+from fastrelay.queue._record import CorruptRecord, State
+
+if TYPE_CHECKING:
+    from fastrelay.master.worker import Worker
+
+PIECE = 48 * 1024  # bytes of contents in one item
+RECIPIENTS = 200  # in one item
+
+
+class Tools:
+    """master.control_server.ControlHandlers; queue ids of other workers are not here and give nothing."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def queue(self) -> Iterator[Item]:
+        for entry in list(self._worker.spool.entries.values()):
+            yield from self._describe(entry)
+
+    def flush(self) -> Iterator[Item]:
+        self._worker.qmgr.flush()
+        return iter(())
+
+    def flush_id(self, queue_id: str) -> Iterator[Item]:
+        entry = self._find(queue_id)
+        if entry is not None:
+            self._worker.qmgr.flush_one(entry)
+            yield {"id": queue_id}
+
+    def flush_site(self, site: str) -> Iterator[Item]:
+        self._worker.qmgr.flush_site(site.encode(errors="replace"))
+        return iter(())
+
+    def change(self, verb: str, ids: list[str] | None, states: list[str]) -> Iterator[Item]:
+        act = getattr(self._worker.qmgr, verb)
+        entries = self._all() if ids is None else map(self._find, ids)
+        for entry in list(entries):
+            if entry is None or (states and self._state(entry) not in states):
+                continue
+            if verb == "release" and entry.state is not State.HOLD:
+                continue
+            if verb == "hold" and entry.state is State.HOLD:
+                continue
+            act(entry)
+            yield {"id": self._name(entry)}
+
+    def cat(self, queue_id: str) -> Iterator[Item]:
+        entry = self._find(queue_id)
+        if entry is None:
+            return
+        spool = self._worker.spool
+        envelope = spool.read_envelope(entry)
+        pending = set(entry.pending_recipients())
+        yield {
+            "state": self._state(entry),
+            "envelope": {
+                "size": envelope.size,
+                "arrival": envelope.arrival,
+                "sender": _text(envelope.sender),
+                "envid": _text(envelope.envid),
+                "client_name": _text(envelope.client_name),
+                "client_address": _text(envelope.client_address),
+                "helo_name": _text(envelope.helo),
+                "protocol_name": _text(envelope.protocol),
+                "recipients": [
+                    {
+                        "address": _text(recipient.address),
+                        "original": _text(recipient.original),
+                        "orcpt": _text(recipient.orcpt),
+                        "notify": recipient.notify,
+                        "done": index not in pending,
+                    }
+                    for index, recipient in enumerate(envelope.recipients[:RECIPIENTS])
+                ],
+            },
+        }
+        for piece in spool.read_content(entry):
+            for at in range(0, len(piece), PIECE):
+                yield {"content": base64.b64encode(piece[at : at + PIECE]).decode()}
+
+    def status(self) -> Iterator[Item]:
+        worker = self._worker
+        yield {
+            "worker": worker.context.number,
+            "pid": os.getpid(),
+            "connections": sum(service.connection_count for service in worker.services),
+            "queued": len(worker.spool.entries),
+            "active": len(worker.qmgr.active),
+        }
+
+    def _all(self) -> list[Any]:
+        return list(self._worker.spool.entries.values())
+
+    def _find(self, name: str) -> Any:
+        try:
+            return self._worker.spool.entries.get(queue_id.decode(name.encode("ascii", "replace")))
+        except ValueError:
+            return None
+
+    def _name(self, entry: Any) -> str:
+        return self._worker.queue_name(entry.message_id).decode()
+
+    def _state(self, entry: Any) -> str:
+        """The name of the queue that Postfix would keep it in."""
+        if entry.state is State.HOLD:
+            return "hold"
+        if entry.message_id in self._worker.qmgr.active:
+            return "active"
+        return "deferred" if entry.next_try > 0 else "incoming"
+
+    def _describe(self, entry: Any) -> Iterator[Item]:
+        """One message, in several items when it has very many recipients."""
+        spool = self._worker.spool
+        if entry.state in (State.DONE, State.CORRUPT):
+            return
+        try:
+            envelope = spool.read_envelope(entry)
+            notes = spool.read_notes(entry)
+        except CorruptRecord:
+            return  # set aside and logged by the queue
+        pending = entry.pending_recipients()
+        for at in range(0, len(pending), RECIPIENTS):
+            yield {
+                "id": self._name(entry),
+                "state": self._state(entry),
+                "size": envelope.size,
+                "arrival": envelope.arrival,
+                "sender": _text(envelope.sender),
+                "recipients": [
+                    {
+                        "address": _text(envelope.recipients[index].address),
+                        "reason": _text(notes[index].text) if index in notes else "",
+                    }
+                    for index in pending[at : at + RECIPIENTS]
+                ],
+            }
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

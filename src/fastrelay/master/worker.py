@@ -1,0 +1,353 @@
+"""One worker: a listener, its shards of the queue, a scheduler and the outbound connections, on one loop.
+
+The only file that knows every part. A message is born, queued, delivered and forgotten here, with no hop
+to another process: smtpd -> spool -> queue manager -> agent -> report -> spool. master forks it with a
+WorkerContext and calls run(), which returns after a clean stop. A bug ends the process loudly; master
+starts another, which replays the shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import os
+import random
+import signal
+import time
+from functools import partial
+from typing import Any, cast
+
+import uvloop
+
+from fastrelay.borders import Content, Delivery, Envelope, Outcome, QueuedMessage, Recipient, Status
+from fastrelay.bounce.settings import BounceSettings
+from fastrelay.config import Config, Service, section
+from fastrelay.log import lines
+from fastrelay.log.maillog import MailLog
+from fastrelay.master import channel, transports
+from fastrelay.master.context import WorkerContext
+from fastrelay.master.control_server import ControlServer
+from fastrelay.master.notifier import Notifier
+from fastrelay.master.routing import Routing
+from fastrelay.master.services import make_service
+from fastrelay.master.tools import Tools
+from fastrelay.qmgr.manager import QueueManager
+from fastrelay.qmgr.settings import QmgrSettings
+from fastrelay.qmgr.surroundings import Surroundings
+from fastrelay.queue import queue_id
+from fastrelay.queue._record import State
+from fastrelay.queue.settings import QueueSettings
+from fastrelay.queue.spool import Spool
+from fastrelay.smtpd.client_name import ClientNames
+from fastrelay.smtpd.service import SWEEP
+from fastrelay.smtpd.service import Service as SmtpdService
+from fastrelay.tables import TableError
+
+LOG_DELAY = 0.03  # seconds that a line may wait for others
+TICK = 0.015  # seconds between looks at outcomes that wait to be written
+STOP_LIMIT = 8.0  # seconds for sessions and deliveries under way at a clean stop
+EX_SOFTWARE, EX_IOERR = 70, 74
+STATUS_TEXT = {
+    Status.SENT: b"sent",
+    Status.DEFERRED: b"deferred",
+    Status.BOUNCED: b"bounced",
+    Status.EXPIRED: b"expired",
+}
+ENDED = (State.DONE, State.HOLD, State.CORRUPT)
+
+
+class Worker:
+    def __init__(self, context: WorkerContext, loop: asyncio.AbstractEventLoop) -> None:
+        config = context.config
+        self.context = context
+        self.loop = loop
+        self.log = cast(MailLog, context.log)
+        self.log.wants_flush = lambda: loop.call_later(LOG_DELAY, self.log.flush)
+        self.names = ClientNames()
+        self.services: list[SmtpdService] = []
+        self._servers: list[asyncio.Server] = []
+        self._retired: list[SmtpdService] = []  # of before a reload, while they have sessions
+        self._long_ids = bool(config.value("enable_long_queue_ids"))
+        self._ticking = False
+        self._due: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._receiver = channel.Receiver()
+        self._mailboxes = transports.make_mailboxes(config, context.mailbox_helper)
+        self.routing = Routing(config, self.log.error)
+        self.spool = self._make_spool(config)
+        self._agents: dict[bytes, Any] = {}
+        self._log_names: dict[bytes, bytes] = {}
+        self._load_transports(config)
+        self.qmgr = QueueManager(section(QmgrSettings, config), self._qmgr_surroundings(config))
+        self.notifier = Notifier(
+            section(BounceSettings, config), self.spool, self.log, self.queue_name, self._notice_accepted,
+            self.qmgr.settled,
+        )  # fmt: skip
+        self.control = ControlServer(Tools(self))
+
+    # Making the parts
+
+    def _make_spool(self, config: Config) -> Spool:
+        return Spool(
+            self.context.queue_fd,
+            self.context.shards,
+            section(QueueSettings, config),
+            notify=lambda: self.loop.call_soon_threadsafe(self._batch_done),
+            fatal=self._queue_failed,
+            critical=self._queue_damaged,
+        )
+
+    def _load_transports(self, config: Config) -> None:
+        around = transports.Surroundings(
+            self._report, self.log.line, self.log.warning, self._forward, self._mailboxes
+        )
+        for name, agent in transports.make_agents(config, self.routing, around).items():
+            if name in self._agents:
+                self._agents[name].current = agent
+            else:
+                self._agents[name] = transports.ReplaceableAgent(agent)
+        for service in config.services:
+            self._log_names[service.name.encode()] = transports.log_name(service, config)
+
+    def _qmgr_surroundings(self, config: Config) -> Surroundings:
+        limits = {s.name.encode(): s.maxproc for s in config.services if s.type == "unix"}
+        workers = self.context.workers
+        return Surroundings(
+            spool=self.spool,
+            resolve=lambda address, sender: self.routing.resolver.resolve(address, sender),
+            unresolvable=TableError,
+            agents=self._agents,
+            transport_setting=lambda transport, suffix: config.for_transport(transport.decode(), suffix),
+            process_limit=lambda transport: -(-(limits.get(transport) or 0) // workers),
+            is_live=lambda entry: entry.state not in ENDED,
+            queue_id=self.queue_name,
+            log=self.log.line,
+            log_outcome=self._log_outcome,
+            bounce=lambda message, failed: self.notifier.bounce(message, failed),
+            schedule_pump=lambda: self.loop.call_soon(self._pump),
+            clock=time.time,
+            random=random.random,
+        )
+
+    def _make_services(self, config: Config, services: list[Service]) -> list[SmtpdService]:
+        return [make_service(service, config, self) for service in services]
+
+    # Life
+
+    async def start(self) -> None:
+        for problem in self.spool.recover():
+            self._queue_damaged(problem)
+        self.spool.start()
+        self.qmgr.recovered(sorted(self.spool.entries.values(), key=lambda entry: entry.message_id))
+        context = self.context
+        self.services = self._make_services(context.config, [service for service, _ in context.listeners])
+        for position, (_, listener) in enumerate(context.listeners):
+            factory = partial(self._make_connection, position)
+            self._servers.append(await self.loop.create_server(factory, sock=listener))
+        await self.control.start(context.control)
+        self.loop.add_signal_handler(signal.SIGTERM, self.stop)
+        self.loop.add_reader(context.master.fileno(), self._master_spoke)
+        self.loop.call_later(SWEEP, self._sweep)
+        self._pump()
+        gc.collect()
+        gc.freeze()  # what is here now stays: the collector need not look at it again
+        context.ready()
+
+    def stop(self) -> None:
+        if self._stopping is None:
+            self._stopping = self.loop.create_task(self._stop())
+
+    async def _stop(self) -> None:
+        """No new mail, answers for what was taken, results of what is under way; then the queue is closed."""
+        for server in self._servers:
+            server.close()
+        limit = self.loop.time() + STOP_LIMIT
+        for service in self.services + self._retired:
+            service.shut_down()
+        while self._connections() and self.loop.time() < limit:
+            await asyncio.sleep(0.02)
+            for service in self.services + self._retired:
+                service.shut_down()
+        with contextlib.suppress(TimeoutError):
+            closing = [agent.close() for agent in self._agents.values()]
+            await asyncio.wait_for(asyncio.gather(*closing), max(0.5, limit - self.loop.time()))
+        await self.control.close()
+        self.spool.stop()
+        self.names.close()
+        self.log.flush()
+        self.loop.stop()
+
+    def _connections(self) -> int:
+        return sum(service.connection_count for service in self.services + self._retired)
+
+    # What the loop calls
+
+    def _make_connection(self, position: int) -> asyncio.Protocol:
+        return self.services[position].factory()
+
+    def _batch_done(self) -> None:
+        self.spool.completed()
+        self._want_tick()
+
+    def _want_tick(self) -> None:
+        if not self._ticking and self.spool.wants_tick:
+            self._ticking = True
+            self.loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        self.spool.tick(time.monotonic())
+        self._want_tick()
+
+    def _pump(self) -> None:
+        if self.spool.can_record:
+            self.qmgr.pump()
+        else:
+            self.loop.call_later(1.0, self._pump)  # nothing is delivered while results cannot be recorded
+        self._arm()
+
+    def _arm(self) -> None:
+        """See to it that the queue manager runs when its next work is due."""
+        due = self.qmgr.next_due()
+        if due is None:
+            return
+        when = self.loop.time() + max(0.0, due - time.time())
+        if self._due is not None:
+            if not self._due.cancelled() and self._due.when() <= when:
+                return
+            self._due.cancel()
+        self._due = self.loop.call_at(when, self._run_qmgr)
+
+    def _run_qmgr(self) -> None:
+        self._due = None
+        if self.spool.can_record:
+            self.qmgr.run(time.time())
+        self._want_tick()
+        self._arm()
+
+    def _sweep(self) -> None:
+        self._retired = [service for service in self._retired if service.connection_count]
+        for service in self.services + self._retired:
+            service.sweep()
+        self._want_tick()
+        self.loop.call_later(SWEEP, self._sweep)
+
+    def _master_spoke(self) -> None:
+        try:
+            messages = self._receiver.receive(self.context.master)
+        except BlockingIOError:
+            return
+        if messages is None:
+            self.loop.remove_reader(self.context.master.fileno())
+            self.stop()
+            return
+        for message in messages:
+            self._reload(message["reload"], message["services"], message.get("log_fd"))
+
+    def _reload(self, config: Config, services: list[Service], log_fd: int | None) -> None:
+        """New sessions and deliveries follow the new configuration; sessions under way keep theirs."""
+        if log_fd is not None:
+            self.log.reopen(log_fd)
+        self.routing = Routing(config, self.log.error)
+        self._load_transports(config)
+        self.notifier.settings = section(BounceSettings, config)
+        self._retired += self.services
+        self.services = self._make_services(config, services)
+
+    # What the rooms call
+
+    def queue_name(self, message_id: int) -> bytes:
+        return queue_id.encode(message_id, self._long_ids)
+
+    def submit(self, message_id: int, envelope: Envelope, content: Content, done: Any) -> None:
+        """From smtpd: make it durable, answer 250, deliver it."""
+
+        def durable(entry: Any) -> None:
+            done()
+            self.qmgr.accepted(entry, envelope, content)
+
+        self.spool.append(message_id, envelope, content, durable)
+
+    def _notice_accepted(self, entry: Any, notice: Any, name: bytes) -> None:
+        self.qmgr.accepted(entry, notice.envelope, notice.content, name)
+
+    def _report(self, delivery: Delivery, outcomes: list[Outcome]) -> None:
+        self.qmgr.report(delivery, outcomes)
+        self._want_tick()
+
+    def _log_outcome(self, delivery: Delivery, outcome: Outcome) -> None:
+        message = delivery.message
+        recipient = message.envelope.recipients[outcome.recipient]
+        arrival, activated = message.envelope.arrival, message.activated
+        started = delivery.started or activated
+        text = lines.delivery(
+            message.queue_id,
+            recipient.address,
+            recipient.original,
+            outcome.relay,
+            0,
+            (
+                max(0.0, activated - arrival),
+                max(0.0, started - activated),
+                outcome.setup_delay,
+                outcome.transmission_delay,
+            ),
+            outcome.dsn,
+            STATUS_TEXT[outcome.status],
+            outcome.text,
+        )
+        self.log.line(self._log_names.get(delivery.transport, delivery.transport), text)
+
+    async def _forward(
+        self, message: QueuedMessage, recipient: int, addresses: list[bytes], header: bytes
+    ) -> bytes:
+        """An alias leads elsewhere: a new message with the same sender, durable before this returns."""
+        old = message.envelope
+        number = self.spool.new_id(time.time(), beside=message.entry.message_id)
+        content = message.content if message.content is not None else message.load()
+        envelope = dataclasses.replace(
+            old,
+            recipients=[Recipient(address, old.recipients[recipient].original) for address in addresses],
+            arrival=time.time(),
+            size=old.size + len(header),
+        )
+        durable: asyncio.Future[Any] = self.loop.create_future()
+        pieces = [header, *content]
+        self.spool.append(number, envelope, pieces, durable.set_result)
+        self.qmgr.accepted(await durable, envelope, pieces)
+        return self.queue_name(number)
+
+    def _queue_failed(self, reason: str) -> None:
+        """Nothing that waits may be acknowledged, and no file be tried again (reliability 1.5): end at once."""
+        self.log.fatal(b"queue", b"queue file write error: " + reason.encode("utf-8", "replace"))
+        os._exit(EX_IOERR)
+
+    def _queue_damaged(self, problem: str) -> None:
+        self.log.line(b"queue", b"panic: " + problem.encode("utf-8", "replace"))
+
+    def crashed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody handled: the network's own are told, ours end the worker."""
+        error = context.get("exception")
+        text = f"{context.get('message', '')}: {error!r}".encode("utf-8", "replace")
+        if isinstance(error, OSError):
+            self.log.warning(b"worker", text)
+            return
+        self.log.line(b"worker", b"panic: " + text)
+        self.log.flush()
+        if isinstance(error, BaseException):
+            import traceback
+
+            traceback.print_exception(error)
+        os._exit(EX_SOFTWARE)
+
+
+def run(context: WorkerContext) -> None:
+    """The forked child's life; returns after a clean stop."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(context, loop)
+    loop.set_exception_handler(worker.crashed)
+    loop.run_until_complete(worker.start())
+    loop.run_forever()
