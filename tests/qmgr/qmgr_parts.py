@@ -47,6 +47,10 @@ class State(enum.Enum):
     DONE = 4
 
 
+class Damaged(Exception):
+    """What the queue raises for an entry that it has set aside."""
+
+
 class Entry:
     def __init__(self, message_id: int, envelope: Envelope):
         self.message_id = message_id
@@ -74,6 +78,7 @@ class RecordingSpool:
         self.entries: dict[int, Entry] = {}
         self.envelopes: dict[int, Envelope] = {}
         self.reads = 0
+        self.damaged: set[int] = set()
 
     def add(self, envelope: Envelope) -> Entry:
         message_id = len(self.envelopes) + 1
@@ -116,11 +121,18 @@ class RecordingSpool:
 
     def release(self, entry: Entry) -> None:
         assert entry.state is State.HOLD
+        self.requeue(entry)
+
+    def requeue(self, entry: Entry) -> None:
         entry.state = State.INCOMING
+        entry.next_try = 0.0
 
     def read_envelope(self, entry: Entry) -> Envelope:
         assert entry.state is not State.DONE
         self.reads += 1
+        if entry.message_id in self.damaged:
+            self.remove(entry)
+            raise Damaged
         return self.envelopes[entry.message_id]
 
     def read_content(self, entry: Entry) -> list[bytes]:
@@ -201,6 +213,7 @@ class House:
                 spool=self.spool,
                 resolve=self.resolve,
                 unresolvable=LookupError,
+                unreadable=Damaged,
                 agents={b"smtp": self.agent},
                 transport_setting=lambda transport, suffix: self.values[suffix],
                 process_limit=lambda transport: process_limit,

@@ -276,3 +276,42 @@ def test_contents_beyond_the_memory_limit_are_read_back():
     house.deliver_everything()
     house.accept(b"a@one.test")
     assert [message.content is not None for message in house.manager.active.values()] == [True]
+
+
+def test_requeue_waits_for_all_deliveries_under_way():
+    house = House()
+    entry = house.accept(b"a@one.test", b"b@two.test", b"c@three.test")
+    house.pump()
+    house.agent.take_all()
+    house.manager.requeue(entry)
+    for queue, delivery in list(house.agent.taken):
+        assert entry.message_id in house.manager.active
+        house.agent.end(queue, delivery, Status.DEFERRED)
+        house.agent.close_slot(queue)
+        house.advance(0.001)
+    house.agent.take_all()
+    assert sorted(d.recipients for _, d in house.agent.taken) == [[0], [1], [2]]
+
+
+def test_an_entry_that_cannot_be_read_is_left_to_the_queue():
+    house = House()
+    broken, good = house.accept(b"a@one.test"), house.accept(b"b@two.test")
+    finish(house, Status.DEFERRED)
+    house.spool.damaged.add(broken.message_id)
+    house.advance(301)
+    house.deliver_everything()
+    assert good.state is State.DONE and not house.manager.active
+
+
+def test_pause_stops_deliveries_and_resumes():
+    house = House()
+    house.accept(b"a@one.test")
+    house.pump()
+    house.manager.pause(True)
+    house.agent.take_all()  # the open slot gets nothing
+    house.accept(b"b@two.test")
+    house.advance(50)
+    assert not house.agent.slots and not house.agent.taken
+    house.manager.pause(False)
+    house.deliver_everything()
+    assert not house.spool.entries

@@ -49,9 +49,12 @@ class Machine(RuleBasedStateMachine):
         self.house.randomness = randomness
         self.house.advance(seconds)
 
-    @precondition(lambda self: self.house.agent.slots)
+    @precondition(lambda self: self.house.agent.slots or self.house.pump_wanted)
     @rule(data=st.data())
     def take(self, data):
+        self.house.pump()
+        if not self.house.agent.slots:
+            return
         queue = data.draw(st.sampled_from(self.house.agent.slots))
         if self.house.agent.take(queue) is None:
             self.house.agent.close_slot(queue)
@@ -122,7 +125,6 @@ class Machine(RuleBasedStateMachine):
         assert len(house.agent.slots) <= SLOTS
         manager = house.manager
         active = manager.active.values()
-
         assert len(active) <= LIMIT
         assert manager._recipients == sum(message.total for message in active)
         assert manager._retried == sum(message.retried for message in active)

@@ -92,7 +92,7 @@ class Destination:
         transport = self.transport_queue
         if self.starting:
             self.starting -= 1
-        if self.reason is not None or self.slots > self.window:
+        if self.reason is not None or self.slots > self.window or transport.scheduler.paused:
             return None
         now = transport.clock()
         if now < self.not_before or (not transport.has_room() and self._turn_is_over(now)):

@@ -127,7 +127,10 @@ class QueueManager:
     def _activate_stored(self, entry: Any, source: Source, unparked: bool = False) -> None:
         if entry.message_id in self.active or not self._around.is_live(entry):
             return
-        envelope = self._spool.read_envelope(entry)
+        try:
+            envelope = self._spool.read_envelope(entry)
+        except self._around.unreadable:
+            return  # the queue has set it aside and said so
         retried = source is not Source.INCOMING
         message = self._make(entry, envelope, None, b"", retried)
         failed = entry.failed_recipients()
@@ -319,9 +322,14 @@ class QueueManager:
 
     def release(self, entry: Any) -> None:
         self._spool.release(entry)
-        self.requeue(entry)
+        self._again(entry)
 
     def requeue(self, entry: Any) -> None:
+        """As if it had just arrived."""
+        self._spool.requeue(entry)
+        self._again(entry)
+
+    def _again(self, entry: Any) -> None:
         """A new pass with the tables of now, at once or when the deliveries under way are back."""
         if not self._drop(entry, Fate.AGAIN):
             self._schedule(entry, self._clock())
@@ -329,6 +337,10 @@ class QueueManager:
     def flush_one(self, entry: Any) -> None:
         if entry.message_id not in self.active and self._around.is_live(entry):
             self._schedule(entry, self._clock())
+
+    def pause(self, paused: bool) -> None:
+        """Outcomes cannot be recorded (or can again): agents get nothing, or what is sent is sent twice."""
+        self.scheduler.pause(paused)
 
     def flush(self) -> None:
         """All deferred mail is due, and no destination counts as dead; the ramp starts anew."""
@@ -465,15 +477,23 @@ class QueueManager:
             return
         domain, entries = self._site_scans[0]
         for entry in entries[-ACTIVATED_A_RUN:]:
-            if self._around.is_live(entry) and entry.message_id not in self.active:
-                recipients = self._spool.read_envelope(entry).recipients
-                pending = entry.pending_recipients()
-                if any(recipients[index].address.lower().endswith(b"@" + domain) for index in pending):
-                    self._schedule(entry, now)
+            if entry.message_id not in self.active and self._is_for(entry, domain):
+                self._schedule(entry, now)
         del entries[-ACTIVATED_A_RUN:]
         if not entries:
             del self._site_scans[0]
         self._next_refill = max(self._next_refill, now + ACTIVATED_A_RUN / self._ramp.rate(now))
+
+    def _is_for(self, entry: Any, domain: bytes) -> bool:
+        """One of its recipients that are left is in this domain."""
+        if not self._around.is_live(entry):
+            return False
+        try:
+            recipients = self._spool.read_envelope(entry).recipients
+        except self._around.unreadable:
+            return False
+        suffix = b"@" + domain
+        return any(recipients[n].address.lower().endswith(suffix) for n in entry.pending_recipients())
 
     # -- transports ------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class Scheduler:
         self._wakes: list[tuple[float, int, Destination]] = []
         self._sequence = itertools.count()
         self._pump_wanted = False
+        self.paused = False
 
     def transport(self, name: bytes) -> Transport | None:
         """None: there is no such agent."""
@@ -66,15 +67,19 @@ class Scheduler:
     def pump(self) -> None:
         self._pump_wanted = True  # what happens in here needs no further pump
         more = False
-        while self._ready and not more:
+        while self._ready and not more and not self.paused:
             transport, _ = self._ready.popitem()
             more = transport.open_slots_in_turn(OPENED_A_PUMP)
             if more:
                 self._ready[transport] = None
-        more = self._refuse_some() or more or bool(self._ready)
+        more = self._refuse_some() or more
         self._pump_wanted = False
         if more:
             self.want_pump()
+
+    def pause(self, paused: bool) -> None:
+        self.paused = paused
+        self.want_pump()
 
     def want_pump(self) -> None:
         if not self._pump_wanted:
@@ -92,6 +97,8 @@ class Scheduler:
 
     def _refuse_some(self) -> bool:
         """True: there is more."""
+        if self.paused:
+            return False
         budget = REFUSED_A_PUMP
         while self._dead and budget:
             destination = self._dead[0]

@@ -21,6 +21,7 @@ class Surroundings:
     spool: Any  # queue.Spool
     resolve: Resolve
     unresolvable: type[Exception]  # what resolve raises when a table cannot answer
+    unreadable: type[Exception]  # what the queue raises for an entry that is damaged, having set it aside
     agents: dict[bytes, Agent]
     transport_setting: TransportSetting
     process_limit: Callable[[bytes], int]  # maxproc of master.cf for this worker; 0: no limit
