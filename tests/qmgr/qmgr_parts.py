@@ -71,6 +71,10 @@ class Entry:
         return [i for i, o in self.verdicts.items() if o.status in failed and i not in self.gone]
 
 
+def is_live(entry: Entry) -> bool:
+    return entry.state in (State.INCOMING, State.DEFERRED)
+
+
 class RecordingSpool:
     """The queue's interface, in memory, and strict: what must not be asked of an entry is an error."""
 
@@ -193,7 +197,16 @@ class HandAgent:
 class House:
     """One queue manager and everything around it."""
 
-    def __init__(self, transport=None, process_limit=100, spool=None, now=START, **settings):
+    def __init__(
+        self,
+        transport=None,
+        process_limit=100,
+        spool=None,
+        now=START,
+        is_live=is_live,
+        unreadable=Damaged,
+        **settings,
+    ):
         self.now = now
         self.spool = spool or RecordingSpool()
         self.lines: list[bytes] = []
@@ -213,11 +226,11 @@ class House:
                 spool=self.spool,
                 resolve=self.resolve,
                 unresolvable=LookupError,
-                unreadable=Damaged,
+                unreadable=unreadable,
                 agents={b"smtp": self.agent},
                 transport_setting=lambda transport, suffix: self.values[suffix],
                 process_limit=lambda transport: process_limit,
-                is_live=lambda entry: entry.state in (State.INCOMING, State.DEFERRED),
+                is_live=is_live,
                 queue_id=lambda number: b"Q%d" % number,
                 log=lambda service, text: self.lines.append(text),
                 log_outcome=lambda delivery, outcome: self.outcomes.append(

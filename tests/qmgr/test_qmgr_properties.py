@@ -18,13 +18,14 @@ class Machine(RuleBasedStateMachine):
         rate_delay=st.sampled_from([0.0, 0.0, 5.0]),
         soft_bounce=st.booleans(),
         jitter=st.integers(0, 100),
+        lifetime=st.sampled_from([20_000.0, 1e9]),
     )
-    def build(self, recipient_limit, rate_delay, soft_bounce, jitter):
+    def build(self, recipient_limit, rate_delay, soft_bounce, jitter, lifetime):
         self.house = House(
             transport={"destination_recipient_limit": recipient_limit, "destination_rate_delay": rate_delay},
             process_limit=SLOTS,
             qmgr_message_active_limit=LIMIT,
-            maximal_queue_lifetime=20_000.0,
+            maximal_queue_lifetime=lifetime,
             soft_bounce=soft_bounce,
             fastrelay_retry_jitter=jitter,
         )

@@ -378,3 +378,26 @@ def test_parked_mail_of_a_destination_that_dies_is_deferred():
     house.advance(1)
     assert {entry.state for entry in entries} == {State.DEFERRED}
     assert not house.manager.active
+
+
+def test_a_slot_closed_without_a_take_is_opened_again():
+    house = House()
+    fill(house, 1)
+    for _ in range(3):
+        house.pump()
+        (queue,) = house.agent.slots
+        house.agent.close_slot(queue)
+    assert house.agent.opened == 3
+
+
+def test_room_in_the_active_queue_wakes_what_waits():
+    house = House(qmgr_message_active_limit=4)
+    for n in range(8):
+        house.accept(b"a@d%d.test" % n)
+    house.pump()
+    house.manager.next_due()
+    house.agent.take_all()
+    assert not house.pump_wanted
+    queue, delivery = house.agent.taken[0]
+    house.agent.end(queue, delivery)
+    assert house.pump_wanted
