@@ -127,9 +127,9 @@ class Machine(RuleBasedStateMachine):
         manager = house.manager
         active = manager.active.values()
         assert len(active) <= LIMIT
-        assert manager._recipients == sum(message.total for message in active)
-        assert manager._retried == sum(message.retried for message in active)
-        assert manager._content == sum(message.kept for message in active)
+        assert manager._active.recipients == sum(message.total for message in active)
+        assert manager._active.retried == sum(message.retried for message in active)
+        assert manager._active.content == sum(message.kept for message in active)
         for transport in manager.scheduler.transports():
             destinations = list(transport.destinations.values())
             assert transport.open_slots == sum(d.slots for d in destinations) == len(house.agent.slots)

@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from fastrelay.borders import Content, Delivery, Envelope, Outcome, Status
-from fastrelay.qmgr import backoff
+from fastrelay.qmgr import backoff, verdicts
 from fastrelay.qmgr.activation import Activation, Plan
-from fastrelay.qmgr.destination import Destination
+from fastrelay.qmgr.active import ActiveQueue
 from fastrelay.qmgr.message import ActiveMessage, Fate, QueuedDelivery
+from fastrelay.qmgr.parking import Parking
 from fastrelay.qmgr.scheduler import Scheduler
 from fastrelay.qmgr.settings import QmgrSettings, TransportSettings, read_transport_settings
 from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.qmgr.waiting import Ramp, Source, WaitingRoom
 
 ACTIVATED_A_RUN = 50  # messages read back from the queue before the loop gets its turn
-SUSPENDED = b"delivery temporarily suspended: "
-NO_SLOT = Outcome(0, Status.DEFERRED, b"4.4.5", b"no connection was free in time")
 
 
 class QueueManager:
@@ -37,14 +35,10 @@ class QueueManager:
         self._spool = around.spool
         self._clock = around.clock
         self._log = around.log
-        self.active: dict[int, ActiveMessage] = {}
+        self._active = ActiveQueue(settings)
+        self.active = self._active.messages  # message_id -> what is being delivered
         self._waiting = WaitingRoom()
-        self._clogged: dict[Destination, None] = {}
-        self._recipients = self._content = self._retried = 0  # what the active queue holds
-        limit = max(1, settings.qmgr_message_active_limit)
-        self._limit = limit
-        self._fresh_limit = max(1, limit - limit // 4)  # new mail leaves room for retries,
-        self._retried_limit = max(1, limit // 2)  # and retries leave room for new mail
+        self._parking = Parking(self._active)
         now = self._clock()
         self._ramp = Ramp(now)
         self._next_refill = now
@@ -69,16 +63,11 @@ class QueueManager:
         self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes = b""
     ) -> None:
         """A message was just committed; its contents are kept only within the memory limit."""
-        if self._waiting.incoming or not self._may_start():
+        if self._waiting.incoming or not self._active.may_start():
             self._waiting.add_incoming(entry)
             self.scheduler.want_pump()
             return
         message = self._make(entry, envelope, content, queue_id, False)
-        if message.content is not None and self._keeps(envelope.size):
-            message.kept = envelope.size
-            self._content += envelope.size
-        else:
-            message.content = None
         self._start(message, range(len(envelope.recipients)))
 
     def recovered(self, entries: Iterable[Any]) -> None:
@@ -94,22 +83,6 @@ class QueueManager:
         self._waiting.load(deferred)
         self._ramp = Ramp(self._clock())
         self.scheduler.want_pump()
-
-    def _has_room(self) -> bool:
-        return (
-            len(self.active) < self._limit and self._recipients < self._settings.qmgr_message_recipient_limit
-        )
-
-    def _may_start(self) -> bool:
-        """One more new message."""
-        return len(self.active) - self._retried < self._fresh_limit and self._has_room()
-
-    def _may_retry(self) -> bool:
-        """One more deferred message."""
-        return self._retried < self._retried_limit and self._has_room()
-
-    def _keeps(self, size: int) -> bool:
-        return self._content + size <= self._settings.fastrelay_content_memory_limit
 
     def _make(
         self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes, retried: bool
@@ -142,11 +115,8 @@ class QueueManager:
     def _start(
         self, message: ActiveMessage, pending: Sequence[int], unparked: bool = False, flushed: bool = False
     ) -> None:
-        room = self._limit - len(self.active)
-        message.total = len(pending)
-        self.active[message.entry.message_id] = message
-        self._recipients += message.total
-        self._retried += message.retried
+        room = self._active.share()
+        self._active.add(message, len(pending))
         if message.total == 1 and not unparked and not flushed:
             delivery = self._activation.single(message, pending[0], room)
             if delivery is not None:
@@ -206,19 +176,7 @@ class QueueManager:
     def _refuse(self, delivery: QueuedDelivery, reason: Outcome) -> None:
         """Defers a delivery that no agent has taken."""
         delivery.started = self._clock()
-        text = SUSPENDED + reason.text
-        dsn = b"4" + reason.dsn[1:]
-        outcomes = [
-            Outcome(
-                index,
-                Status.DEFERRED,
-                dsn,
-                text,
-                remote_mta=reason.remote_mta,
-                diagnostic=reason.diagnostic,
-            )
-            for index in delivery.recipients
-        ]
+        outcomes = verdicts.suspend(delivery.recipients, reason)
         self._conclude(delivery.message, delivery, outcomes)
 
     def _conclude(self, message: ActiveMessage, delivery: Delivery, outcomes: list[Outcome]) -> None:
@@ -226,8 +184,8 @@ class QueueManager:
         for outcome in outcomes:
             status = outcome.status
             if status is Status.BOUNCED and self._settings.soft_bounce:
-                outcome.status = status = Status.DEFERRED
-                outcome.dsn = b"4" + outcome.dsn[1:]
+                verdicts.soften(outcome)
+                status = outcome.status
             self._around.log_outcome(delivery, outcome)
             if status is Status.SENT:
                 ended.append(outcome)
@@ -273,7 +231,7 @@ class QueueManager:
             % (message.queue_id, message.envelope.sender),
         )
         assert message.deferred is not None
-        expired = [replace(outcome, status=Status.EXPIRED) for outcome in message.deferred]
+        expired = verdicts.expire(message.deferred)
         message.failed = (message.failed or []) + [(outcome.recipient, outcome) for outcome in expired]
         return expired
 
@@ -290,18 +248,13 @@ class QueueManager:
         if message.next_try:
             self._schedule(message.entry, message.next_try)
         elif message.parked_at is not None:
-            message.parked_at.parked.append(message.entry)
-            message.entry.next_try = 0.0
-            self._clogged[message.parked_at] = None
+            self._parking.park(message.entry, message.parked_at)
             self.scheduler.want_pump()
         else:
             self._log(b"qmgr", message.queue_id + b": removed")
 
     def _deactivate(self, message: ActiveMessage) -> None:
-        del self.active[message.entry.message_id]
-        self._recipients -= message.total
-        self._retried -= message.retried
-        self._content -= message.kept
+        self._active.remove(message)
         if self._starved:
             self._starved = False
             self.scheduler.want_pump()
@@ -390,9 +343,10 @@ class QueueManager:
         self._serve()
 
     def _serve(self) -> None:
-        self._unpark()
+        for entry in self._parking.leave(ACTIVATED_A_RUN):
+            self._activate_parked(entry)
         self.scheduler.pump()
-        if any(self._may_unpark(destination) for destination in self._clogged):
+        if self._parking.may_leave():
             self.scheduler.want_pump()
 
     def next_due(self) -> float | None:
@@ -401,7 +355,7 @@ class QueueManager:
         wake = self.scheduler.next_due()
         if wake is not None:
             dues.append(wake)
-        fresh, deferred = self._may_start(), self._may_retry()
+        fresh, deferred = self._active.may_start(), self._active.may_retry()
         self._starved = not (fresh and deferred)
         waiting = self._waiting.next_due(fresh, deferred)
         if waiting is not None:
@@ -423,33 +377,15 @@ class QueueManager:
     def _refill(self, now: float) -> None:
         """Moves what is due into the active queue, as fast as the ramp allows."""
         for _ in range(ACTIVATED_A_RUN):
-            taken = self._waiting.take(now, self._may_start(), self._may_retry())
+            taken = self._waiting.take(now, self._active.may_start(), self._active.may_retry())
             if taken is None:
                 return
             self._activate_stored(*taken)
         self._next_refill = now + ACTIVATED_A_RUN / self._ramp.rate(now)
 
-    def _unpark(self) -> None:
-        """Gives destinations that have drained the next of what is parked for them."""
-        for destination in list(self._clogged):
-            for _ in range(ACTIVATED_A_RUN):
-                if not self._may_unpark(destination):
-                    break
-                self._activate_parked(destination)
-            if not destination.parked:
-                del self._clogged[destination]
-
-    def _may_unpark(self, destination: Destination) -> bool:
-        if not destination.parked or not self._has_room():
-            return False
-        room = max(1, (self._limit - len(self.active)) // 2)
-        return destination.reason is not None or destination.waiting < room
-
-    def _activate_parked(self, destination: Destination) -> None:
-        entry = destination.parked.popleft()
-        if not entry.next_try:
-            source = Source.DEFERRED if entry.tries else Source.INCOMING
-            self._activate_stored(entry, source, unparked=True)
+    def _activate_parked(self, entry: Any) -> None:
+        source = Source.DEFERRED if entry.tries else Source.INCOMING
+        self._activate_stored(entry, source, unparked=True)
 
     def _sweep(self, now: float) -> None:
         """Expires what waits for slots or is parked; forgets destinations that have long been idle."""
@@ -458,10 +394,9 @@ class QueueManager:
         for transport in self.scheduler.transports():
             for destination in list(transport.destinations.values()):
                 for delivery in destination.refuse_heads(partial(self._is_over, now)):
-                    self._refuse(delivery, NO_SLOT)
-        for destination in self._clogged:
-            while destination.parked and now >= destination.parked[0].arrival + lifetime:
-                self._activate_parked(destination)
+                    self._refuse(delivery, verdicts.NO_SLOT)
+        for entry in self._parking.leave_older_than(now - lifetime):
+            self._activate_parked(entry)
         keep = max(settings.minimal_backoff_time, settings.queue_run_delay)
         self.scheduler.forget_idle(now, keep, settings.qmgr_message_recipient_limit)
 

@@ -1,0 +1,62 @@
+"""The active queue: which messages are being delivered, and whether there is room for more.
+
+Postfix bounds messages and recipients in memory (qmgr_message_active_limit, ..._recipient_limit); here
+contents kept in memory are bounded besides. New mail leaves a quarter of the queue to retries, retries
+leave half of it to new mail, so that neither starves the other. Invariant: the counters are the sums
+over `messages`.
+"""
+
+from __future__ import annotations
+
+from fastrelay.qmgr.message import ActiveMessage
+from fastrelay.qmgr.settings import QmgrSettings
+
+
+class ActiveQueue:
+    def __init__(self, settings: QmgrSettings) -> None:
+        self.messages: dict[int, ActiveMessage] = {}
+        self.limit = max(1, settings.qmgr_message_active_limit)
+        self._fresh_limit = max(1, self.limit - self.limit // 4)
+        self._retried_limit = max(1, self.limit // 2)
+        self._recipient_limit = settings.qmgr_message_recipient_limit
+        self._memory_limit = settings.fastrelay_content_memory_limit
+        self.recipients = 0
+        self.retried = 0
+        self.content = 0  # bytes
+
+    def has_room(self) -> bool:
+        return len(self.messages) < self.limit and self.recipients < self._recipient_limit
+
+    def may_start(self) -> bool:
+        """One more new message."""
+        return len(self.messages) - self.retried < self._fresh_limit and self.has_room()
+
+    def may_retry(self) -> bool:
+        """One more deferred message."""
+        return self.retried < self._retried_limit and self.has_room()
+
+    def share(self) -> int:
+        """How much one destination may have waiting: as much as is free, so that others always find room."""
+        return self.limit - len(self.messages)
+
+    def add(self, message: ActiveMessage, recipients: int) -> None:
+        message.total = recipients
+        self.messages[message.entry.message_id] = message
+        self.recipients += recipients
+        self.retried += message.retried
+        if message.content is not None:
+            self._keep_content(message)
+
+    def _keep_content(self, message: ActiveMessage) -> None:
+        size = message.envelope.size
+        if self.content + size <= self._memory_limit:
+            message.kept = size
+            self.content += size
+        else:
+            message.content = None
+
+    def remove(self, message: ActiveMessage) -> None:
+        del self.messages[message.entry.message_id]
+        self.recipients -= message.total
+        self.retried -= message.retried
+        self.content -= message.kept
