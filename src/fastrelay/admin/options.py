@@ -36,9 +36,9 @@ class Options:
 
 def client(config_dir: Path) -> Client:
     """The running mail system of this configuration."""
-    from fastrelay.config import load
+    from fastrelay.config import read
 
-    return Client(Path(load(config_dir).text("queue_directory")))
+    return Client(Path(read(config_dir).text("queue_directory")))
 
 
 def is_queue_id(text: str) -> bool:

@@ -111,9 +111,9 @@ def _print_json(item: Item | None) -> None:
 
 def _listing(relay: Client, config_dir: Path) -> int:
     """The sendmail-style listing."""
-    from fastrelay.config import load
+    from fastrelay.config import read
 
-    row, header, indent = LONG if load(config_dir).value("enable_long_queue_ids") else SHORT
+    row, header, indent = LONG if read(config_dir).value("enable_long_queue_ids") else SHORT
     count = size = 0
     previous, reason = "", ""
     for item in _queue(relay):
@@ -134,7 +134,8 @@ def _listing(relay: Client, config_dir: Path) -> int:
         for one in item["recipients"]:
             reason = _print_recipient(one, reason, indent)
     if count:
-        _print(f"\n-- {size // 1024} Kbytes in {count} Request{'s' if count != 1 else ''}.")
+        _print("")
+        _print(f"-- {size // 1024} Kbytes in {count} Request{'s' if count != 1 else ''}.")
     else:
         _print("Mail queue is empty")
     return 0
@@ -151,7 +152,7 @@ def _print_recipient(one: Item, previous_reason: str, indent: int) -> str:
 
 def _print(line: str) -> None:
     """Mail may hold any byte: no control character reaches the terminal."""
-    clean = line.replace("\n", "\0").translate(_HARMLESS) if not line.isprintable() else line
+    clean = line.translate(_HARMLESS) if not line.isprintable() else line
     sys.stdout.buffer.write(clean.encode(errors="surrogateescape") + b"\n")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -53,12 +54,12 @@ def start_foreground(config_dir: Path, args: list[str]) -> int:
 
 def stop(config_dir: Path, args: list[str]) -> int:
     _no_arguments("stop", args)
-    return _end(_queue(_load(config_dir)), signal.SIGTERM, "stopping")
+    return _end(_queue(_read(config_dir)), signal.SIGTERM, "stopping")
 
 
 def abort(config_dir: Path, args: list[str]) -> int:
     _no_arguments("abort", args)
-    return _end(_queue(_load(config_dir)), signal.SIGQUIT, "aborting")
+    return _end(_queue(_read(config_dir)), signal.SIGQUIT, "aborting")
 
 
 def reload(config_dir: Path, args: list[str]) -> int:
@@ -79,7 +80,7 @@ def flush(config_dir: Path, args: list[str]) -> int:
 
 def status(config_dir: Path, args: list[str]) -> int:
     _no_arguments("status", args)
-    pid = lock.running_pid(_queue(_load(config_dir)))
+    pid = lock.running_pid(_queue(_read(config_dir)))
     if pid is None:
         say("fastrelay", "the fastrelay mail system is not running")
         return 1
@@ -89,13 +90,14 @@ def status(config_dir: Path, args: list[str]) -> int:
 
 def build(config: Config, announce: Callable[[], None]) -> Supervisor:
     """A supervisor with everything that its workers need imported, before the first fork."""
-    from fastrelay.config import load, section
+    from fastrelay.config import load, section, usage
     from fastrelay.delivery import mailbox_helper
     from fastrelay.delivery.mailbox_settings import MailboxSettings
-    from fastrelay.master import mail_log, worker
+    from fastrelay.master import mail_log, preload, worker
     from fastrelay.master.settings import MasterSettings
     from fastrelay.master.supervisor import Supervisor
 
+    preload.everything()
     return Supervisor(
         config,
         load=lambda: load(Path(config.directory)),
@@ -105,6 +107,7 @@ def build(config: Config, announce: Callable[[], None]) -> Supervisor:
         run=worker.run,
         helper=lambda sock, config: mailbox_helper.serve(sock, section(MailboxSettings, config)),
         announce=announce,
+        warnings=usage.check,
     )
 
 
@@ -112,6 +115,13 @@ def _load(config_dir: Path) -> Config:
     from fastrelay.config import load
 
     return load(config_dir)
+
+
+def _read(config_dir: Path) -> Config:
+    """For those that look at a running mail system: a bad value elsewhere must not keep it from stopping."""
+    from fastrelay.config import read
+
+    return read(config_dir)
 
 
 def _queue(config: Config) -> Path:
@@ -155,14 +165,27 @@ def _running(queue: Path) -> int:
 
 
 def _end(queue: Path, number: signal.Signals, word: str) -> int:
+    """Signal master and wait until it is gone, and its workers with it."""
     pid = _running(queue)
     say("fastrelay", f"{word} the fastrelay mail system")
-    os.kill(pid, number)
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return _until_unlocked(queue)
+    signal.pidfd_send_signal(process, number)
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    if not ended.poll(PATIENCE * 1000):
+        say("fastrelay", "warning: stopping the fastrelay mail system with force")
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    return _until_unlocked(queue)
+
+
+def _until_unlocked(queue: Path) -> int:
+    """Workers without a master end by themselves, and the lock with the last of them."""
     deadline = time.monotonic() + PATIENCE
-    while lock.running_pid(queue) == pid:
+    while lock.is_held(queue):
         if time.monotonic() > deadline:
-            say("fastrelay", "warning: stopping the fastrelay mail system with force")
-            os.kill(pid, signal.SIGKILL)
-            deadline = time.monotonic() + PATIENCE
+            raise FatalError("the workers of the fastrelay mail system do not end")
         time.sleep(0.02)
     return 0

@@ -1,6 +1,6 @@
 """From fork to `worker.run`: what a child of master does to become a worker, or a mailbox helper.
 
-Order matters: signals first (master's handlers must not run here), then everything that is another
+Order matters: signals first (they are blocked since the fork), then everything that is another
 process's is closed, then the rights go, and only then the worker's code begins.
 """
 
@@ -33,6 +33,15 @@ class Log(Protocol):
 
 class Closable(Protocol):
     def close(self) -> None: ...
+
+
+def fork() -> int:
+    """Fork with signals blocked: in the child, master's handlers would swallow them and tell master."""
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
 
 
 def worker(run: Run, context: WorkerContext, owner: Owner, foreign: Iterable[Closable], log: Log) -> NoReturn:

@@ -1,6 +1,6 @@
 """What master and a worker say to each other over their socket pair.
 
-Master to worker: frames of a length and a pickled dict, {"reload": Config, "services": [...]}, services in the
+Master to worker: frames of a length and a pickled dict, {"reload": Config, "services": [...]}, these in the
 order of context.listeners. The maillog file, opened again by master, comes along as message["log_fd"].
 Worker to master: single bytes, never a pickle, because master has rights that a worker must not get.
 """
@@ -8,10 +8,14 @@ Worker to master: single bytes, never a pickle, because master has rights that a
 from __future__ import annotations
 
 import array
+import copyreg
 import pickle
 import socket
 import struct
+from pathlib import Path
 from typing import Any
+
+from fastrelay.config import Config
 
 LENGTH = struct.Struct("!I")
 MAX_FRAME = 64 << 20
@@ -29,6 +33,20 @@ def send(sock: socket.socket, data: bytes | bytearray, fd: int | None) -> int:
     """What the socket takes of `data` now, `fd` with the first byte."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))] if fd is not None else []
     return sock.sendmsg([data], rights)
+
+
+def _reduce(config: Config) -> tuple[Any, ...]:
+    """A Config without the evaluation that it keeps at hand, which is code."""
+    return _rebuild, (config.directory, config.settings, config.entries, config.services, config.warnings)
+
+
+def _rebuild(directory: Path, settings: Any, entries: Any, services: Any, warnings: Any) -> Config:
+    config = Config(directory, settings, entries)
+    config.services, config.warnings = services, warnings
+    return config
+
+
+copyreg.pickle(Config, _reduce)  # type: ignore[arg-type]
 
 
 class Receiver:

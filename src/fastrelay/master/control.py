@@ -8,6 +8,7 @@ asyncio and of everything heavy, because postqueue must start fast.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -83,7 +84,8 @@ class Client:
             connection.settimeout(self._timeout)
             try:
                 connection.connect(socket_name(path))
-                connection.sendall(encode(request))
+                with contextlib.suppress(BrokenPipeError):  # refused unheard: the answer says why
+                    connection.sendall(encode(request))
                 yield from self._answers(connection, path)
             except (FileNotFoundError, ConnectionRefusedError):
                 raise ControlError("mail system is down", down=True) from None

@@ -40,8 +40,19 @@ def write_pid(fd: int) -> None:
     os.pwrite(fd, b"%*d\n" % (10, os.getpid()), 0)
 
 
+def is_held(queue_directory: Path) -> bool:
+    """Does any process of a mail system live on this queue?"""
+    return _look(queue_directory) is not None
+
+
 def running_pid(queue_directory: Path) -> int | None:
     """The process id of the master that runs on this queue, or None."""
+    text = _look(queue_directory)
+    return int(text) if text and text.isdigit() and int(text) > 1 else None
+
+
+def _look(queue_directory: Path) -> bytes | None:
+    """What is in the lock file when it is locked; None when it is not."""
     path = queue_directory / "pid" / "master.pid"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -50,10 +61,7 @@ def running_pid(queue_directory: Path) -> int | None:
     except OSError as error:
         raise FatalError(f"open lock file {path}: {error.strerror}") from None
     try:
-        if _try_lock(fd, fcntl.LOCK_SH):
-            return None
-        text = os.pread(fd, 32, 0).strip()
-        return int(text) if text.isdigit() and int(text) > 1 else None
+        return None if _try_lock(fd, fcntl.LOCK_SH) else os.pread(fd, 32, 0).strip()
     finally:
         os.close(fd)
 

@@ -10,10 +10,12 @@ import ctypes
 import os
 import pwd
 import resource
+import signal
 from dataclasses import dataclass
 
 from fastrelay.master.errors import FatalError
 
+PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -59,9 +61,18 @@ def drop(owner: Owner) -> None:
 
 def forbid_new_privileges() -> None:
     """No set-uid program can give back what was dropped."""
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def die_with_parent() -> None:
+    """For a companion process that nobody would miss or stop once its parent has been killed."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise FatalError(f"prctl(PR_SET_NO_NEW_PRIVS): {os.strerror(ctypes.get_errno())}")
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise FatalError(f"prctl({option}): {os.strerror(ctypes.get_errno())}")
 
 
 def set_limits() -> None:

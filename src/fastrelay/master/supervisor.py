@@ -58,11 +58,13 @@ class Supervisor:
         run: Run,
         helper: Helper | None = None,
         announce: Callable[[], None] = lambda: None,
+        warnings: Callable[[Config], list[str]] = lambda config: config.warnings,
     ) -> None:
         self.config = config
         self._load, self._section = load, section
         self._open_log, self._open_log_file = open_log, open_log_file
         self._run, self._helper, self._announce = run, helper, announce
+        self._warnings = warnings
         self.settings = section(config)
         self.root = Path(self.settings.queue_directory)
         self.phase = Phase.STARTING
@@ -169,7 +171,7 @@ class Supervisor:
             ready=lambda: theirs.sendall(channel.READY),
         )
         self.log.flush()
-        pid = os.fork()
+        pid = birth.fork()
         if pid == 0:
             birth.worker(self._run, context, self.owner, [mine, *self._foreign(child.number)], self.log)
         theirs.close()
@@ -185,7 +187,7 @@ class Supervisor:
         helper, config = self._helper, self.config
         assert helper is not None
         self.log.flush()
-        pid = os.fork()
+        pid = birth.fork()
         if pid == 0:
             birth.helper(lambda: helper(helper_end, config), [worker_end, *self._foreign(-1)], self.log)
         helper_end.close()
@@ -249,8 +251,8 @@ class Supervisor:
         pid, was_ready = child.pid, child.ready
         child.died(time.monotonic())
         self._forget_channel(child)
-        if self.phase in (Phase.STOPPING, Phase.REPLACING) and status == 0:
-            return
+        if self.phase in (Phase.STOPPING, Phase.REPLACING) and status in (0, signal.SIGTERM):
+            return  # a worker that was still starting dies of the signal
         how = describe_end(status)
         self._warn(f"process fastrelay worker {child.number} pid {pid} {how}")
         if self.phase is Phase.STARTING and not was_ready and len(child.deaths) >= START_TRIES:
@@ -365,6 +367,6 @@ class Supervisor:
         self.log.flush()
 
     def _log_warnings(self) -> None:
-        for text in self.config.warnings:
+        for text in self._warnings(self.config):
             self.log.warning(b"master", text.encode())
         self.log.flush()

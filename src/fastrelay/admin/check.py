@@ -1,0 +1,63 @@
+"""`fastrelay check`: everything that would stop or trouble a start, without starting.
+
+Warnings are printed and leave the status 0; what would make `start` refuse is one fatal line and status 1.
+Missing queue directories are made, as `postfix check` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastrelay.admin.errors import say
+from fastrelay.master import directories, listeners
+from fastrelay.master.errors import FatalError
+from fastrelay.master.privileges import find_owner
+from fastrelay.master.settings import MasterSettings
+from fastrelay.master.socket_set import wanted
+
+if TYPE_CHECKING:
+    from fastrelay.config import Config
+
+TABLE_SUFFIXES = ("_maps", "_map", "_database")
+OTHERS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
+
+
+def main(config_dir: Path, args: list[str]) -> int:
+    from fastrelay.config import load, section, usage
+
+    if args:
+        raise FatalError("usage: fastrelay check (no arguments)")
+    config = load(config_dir)
+    settings = section(MasterSettings, config)
+    for text in usage.check(config):
+        say("fastrelay", f"warning: {text}")
+    owner = find_owner(settings.mail_owner, f"{config.directory}/main.cf")
+    directories.prepare(Path(settings.queue_directory), Path(settings.data_directory), owner)
+    if not wanted(config, settings):
+        say(
+            "fastrelay",
+            f"warning: {config.directory}/master.cf: no inet service runs smtpd: no mail is received",
+        )
+    listeners.families(settings.inet_protocols)
+    for text in table_problems(config):
+        say("fastrelay", f"warning: {text}")
+    return 0
+
+
+def table_problems(config: Config) -> Iterator[str]:
+    """Tables named in main.cf that cannot be opened; look-ups in them will be answered 451."""
+    from fastrelay.config.logical_lines import split_quoted
+    from fastrelay.tables import open_table
+
+    for name in sorted(config.main):
+        if not (name.endswith(TABLE_SUFFIXES) or name in OTHERS):
+            continue
+        for spec in split_quoted(config.text(name)):
+            kind = spec.lstrip("!").partition(":")[0]
+            if ":" not in spec or not kind.isalnum():
+                continue
+            table = open_table(spec.lstrip("!"))
+            if table.problem:
+                yield f"{name}: {table.problem}"
