@@ -37,7 +37,7 @@ from fastrelay.qmgr.manager import QueueManager
 from fastrelay.qmgr.settings import QmgrSettings
 from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.queue import queue_id
-from fastrelay.queue._record import State
+from fastrelay.queue._record import CorruptRecord, State
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Spool
 from fastrelay.smtpd.client_name import ClientNames
@@ -118,6 +118,7 @@ class Worker:
             spool=self.spool,
             resolve=lambda address, sender: self.routing.resolver.resolve(address, sender),
             unresolvable=TableError,
+            unreadable=CorruptRecord,
             agents=self._agents,
             transport_setting=lambda transport, suffix: config.for_transport(transport.decode(), suffix),
             process_limit=lambda transport: -(-(limits.get(transport) or 0) // workers),

@@ -1,12 +1,18 @@
 """Delivery to Maildirs of this machine: the agents local and virtual."""
 
-from fastrelay.config.declaration import integer, names, size, text
+from fastrelay.config.declaration import integer, names, size, text, yes_no
 
 PARAMETERS = (
     names(
         "alias_maps", "hash:/etc/aliases, nis:mail.aliases", "The tables of aliases that local delivers by."
     ),
     names("alias_database", "hash:/etc/aliases", "The tables that newaliases compiles."),
+    yes_no("owner_request_special", "yes", "Names owner-x and x-request are never split at a delimiter."),
+    names(
+        "prepend_delivered_header",
+        "command, file, forward",
+        "Where a Delivered-To: header is prepended; forward: mail that an alias sends on.",
+    ),
     text("home_mailbox", "", "The mailbox below a user's home directory; Maildir/ for Maildir."),
     text("mail_spool_directory", "/var/mail", "Where mailboxes are when home_mailbox is empty."),
     size("mailbox_size_limit", "51200000", "The largest mailbox or Maildir message; 0: no limit."),

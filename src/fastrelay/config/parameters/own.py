@@ -17,6 +17,12 @@ PARAMETERS = (
         "268435456",
         "Memory for the contents of messages under way, a worker.",
     ),
+    size(
+        "fastrelay_relocation_rate",
+        "8388608",
+        "Bytes a second of old messages that are moved so that their segment can be freed.",
+        minimum=65536,
+    ),
     integer("fastrelay_smtpd_connection_limit", "20000", "SMTP sessions a worker.", minimum=1),
     integer("fastrelay_smtp_connection_limit", "2000", "SMTP client connections a worker.", minimum=1),
     names(
