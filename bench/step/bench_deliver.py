@@ -20,11 +20,10 @@ from typing import Any
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from support.smtp_delivery import Destination, make_delivery, resolver_settings, smtp_settings
-
 from fastrelay.borders import Delivery, Outcome
 from fastrelay.delivery.dns import Resolver
 from fastrelay.delivery.smtp import SmtpAgent
+from support.smtp_delivery import Destination, make_delivery, resolver_settings, smtp_settings
 
 BODY = b"Subject: bench\r\n\r\n" + b"x" * 62 + b"\r\n"
 BODY += (b"y" * 62 + b"\r\n") * ((4096 - len(BODY)) // 64)
@@ -44,7 +43,7 @@ class Sink(asyncio.Protocol):
         out = []
         while data:
             if self.in_data:
-                head, dot, tail = data.partition(b"\r\n.\r\n")
+                _, dot, tail = data.partition(b"\r\n.\r\n")
                 if not dot:
                     self.rest = data[-4:]
                     self.transport.write(b"".join(out))

@@ -130,7 +130,8 @@ cdef class Dialogue:
     cdef list held, unfinished, lines
     cdef Transaction current, following
     cdef bytes partial
-    cdef bint paused, pipelining, dsn, needs_reset, running, quitting, closed, in_content
+    cdef bint paused, pipelining, dsn, needs_reset, running, quitting, closed
+    cdef bint answered  # a whole reply came in this read: only that moves the deadline
     cdef object size_limit
     cdef double setup_delay, last_latency, dot_sent, last_reply
     cdef double mail_timeout, rcpt_timeout, data_init_timeout, data_xfer_timeout, data_done_timeout, rset_timeout
@@ -262,6 +263,7 @@ cdef class Dialogue:
             self.abort()  # an idle server that speaks: 421 as a rule; the session is of no more use
             return
         self.last_reply = self.now()
+        self.answered = False
         if self._consume(data if type(data) is bytes else bytes(data)):
             self._advance(self.last_reply)
 
@@ -329,6 +331,7 @@ cdef class Dialogue:
         """One reply, for the oldest step without one."""
         cdef int kind = code // 100
         cdef Py_ssize_t step = t.answered
+        self.answered = True
         if code == 421:
             self._said_goodbye(t, step, code, text, size)
         elif step == MAIL_STEP:
@@ -571,7 +574,8 @@ cdef class Dialogue:
         if t is None:
             return self._start(now)
         if t.answered < t.sent:
-            self._set_deadline(t, now)
+            if self.answered:
+                self._set_deadline(t, now)
             return 0
         if t.mail_refused or (t.answered >= t.data_step() and not t.accepted and not t.bare_dot):
             self._finish(t)  # nobody to send the contents to
