@@ -2,8 +2,8 @@
 
 The queue manager asks through master/worker when a message has failed or expired recipients: make_notice goes
 to the sender, or to the postmaster when the sender is null; make_postmaster_copy is what notify_classes =
-bounce adds. Invariants: a notice is from <> or from double_bounce_sender; whatever a peer said is printable text in it
-(see text); the enclosed message is in wire form and stays as it is.
+bounce adds. Invariants: a notice is from <> or from double_bounce_sender; whatever a peer said is printable
+text in it (see text); the enclosed message is in wire form and stays as it is.
 """
 
 from __future__ import annotations

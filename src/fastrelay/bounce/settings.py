@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BounceSettings:
-    """Postfix's parameters by their own names; one has an underscore, since a Python name cannot begin with 2."""
+    """Postfix's parameters by their own names; the underscore makes 2bounce_... a Python name."""
 
     _2bounce_notice_recipient: str
     bounce_notice_recipient: str
