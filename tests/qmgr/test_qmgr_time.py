@@ -9,6 +9,7 @@ from qmgr_parts import START, House, State, make_settings
 
 from fastrelay.borders import Status
 from fastrelay.qmgr.backoff import expiry, next_try
+from fastrelay.qmgr.steady import SteadyClock
 from fastrelay.qmgr.waiting import Ramp, Source, WaitingRoom
 
 
@@ -191,3 +192,59 @@ def test_no_timer_spins_when_the_active_queue_is_full():
         house.manager.run(house.now)
         runs += 1
         assert runs < 10
+
+
+class Watch:
+    def __init__(self):
+        self.wall, self.monotonic = START, 50.0
+        self.clock = SteadyClock(lambda: self.wall, lambda: self.monotonic)
+
+    def pass_time(self, seconds):
+        self.wall += seconds
+        self.monotonic += seconds
+
+
+def test_steady_clock_follows_the_wall_clock():
+    watch = Watch()
+    assert watch.clock() == START
+    for _ in range(100):
+        watch.pass_time(1.7)
+        assert abs(watch.clock() - watch.wall) < 1e-6
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1000), st.sampled_from([0.0, -3600.0, 5 * 86400.0, 1.0])), max_size=30)
+)
+def test_steady_clock_never_jumps(steps):
+    watch = Watch()
+    before = watch.clock()
+    for seconds, jump in steps:
+        watch.wall += jump
+        watch.pass_time(seconds)
+        now = watch.clock()
+        assert seconds * 0.9 - 1e-5 <= now - before <= (seconds + 1.0) * 1.1
+        before = now
+
+
+def test_steady_clock_comes_back_to_the_wall_clock():
+    watch = Watch()
+    watch.wall += 3600
+    for _ in range(100):
+        watch.pass_time(400)
+        watch.clock()
+    assert abs(watch.clock() - watch.wall) < 1e-6
+
+
+def test_five_days_in_a_moment_return_nothing():
+    watch = Watch()
+    house = House()
+    house.now = watch.clock()
+    house.accept(b"a@one.test")
+    house.pump()
+    watch.wall += 5 * 86400
+    watch.pass_time(10)
+    house.now = watch.clock()
+    house.agent.take_all()
+    queue, delivery = house.agent.taken[0]
+    house.agent.end(queue, delivery, Status.DEFERRED)
+    assert not house.notices

@@ -1,0 +1,35 @@
+"""A clock for the queue that a jump of the wall clock does not frighten.
+
+The worker makes one of time.time and time.monotonic and hands it out as `clock`. It follows the wall
+clock by at most a tenth of the time that passes, so that a jump of days neither expires the whole queue
+nor makes all of it due at once, and an hour back stops nothing. Invariant: it never goes backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+SLEW = 0.1
+CORRECTED_EVERY = 1.0  # seconds
+
+
+class SteadyClock:
+    __slots__ = ("_corrected", "_monotonic", "_offset", "_wall")
+
+    def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._corrected = monotonic()
+        self._offset = wall() - self._corrected
+
+    def __call__(self) -> float:
+        now = self._monotonic()
+        if now - self._corrected >= CORRECTED_EVERY:
+            self._correct(now)
+        return now + self._offset
+
+    def _correct(self, now: float) -> None:
+        allowed = (now - self._corrected) * SLEW
+        drift = self._wall() - now - self._offset
+        self._offset += max(-allowed, min(drift, allowed))
+        self._corrected = now
