@@ -153,7 +153,7 @@ def _line(flags: frozenset[str], name: str, value: str) -> str:
         return name
     if "-h" in flags:
         return value
-    return f"{name} = {value}"
+    return f"{name} = {value}" if value else f"{name} ="
 
 
 def _show_services(request: Request) -> int:

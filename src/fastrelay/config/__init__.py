@@ -1,4 +1,4 @@
-"""Configuration: main.cf, master.cf and the declarations of every parameter; read by master and admin alone."""
+"""Configuration: main.cf, master.cf and every parameter's declaration; read by master and admin alone."""
 
 from fastrelay.config.errors import ConfigError
 from fastrelay.config.master_cf import Service

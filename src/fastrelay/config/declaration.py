@@ -161,6 +161,6 @@ def choice(name: str, default: str, choices: tuple[str, ...], doc: str) -> Param
     return Parameter(name, Kind.ENUM, default, "", doc, choices=choices)
 
 
-def path(name: str, default: str, doc: str) -> Parameter:
-    """A directory or file that must be named."""
-    return text(name, default, doc, pattern=r"(?s).+", pattern_doc="a path name")
+def required(name: str, default: str, doc: str) -> Parameter:
+    """A text that cannot be empty."""
+    return text(name, default, doc, pattern=r"(?s).+", pattern_doc="anything but the empty value")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 NESTING_LIMIT = 100  # Postfix: "unreasonable macro call nesting"
 SIZE_LIMIT = 1 << 20  # characters; a value that doubles itself level by level stops here
@@ -19,7 +20,7 @@ _BLANKS = " \t\r\n"
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _OPERATOR = re.compile(r"([<>!=?+\-*/~&|%]*)([A-Za-z]*)")
 _LEVEL = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?", re.ASCII)
-_COMPARE: dict[str, Callable[[object, object], bool]] = {
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -228,10 +229,12 @@ class Scope:
         left, right = self.expand(node.left), self.expand(node.right)
         compare = _COMPARE[node.operator]
         if node.level:
-            return compare(compatibility_level(left), compatibility_level(right))
+            return bool(compare(compatibility_level(left), compatibility_level(right)))
         if _all_digits(left) and _all_digits(right):
-            return compare(_number(left), _number(right))
-        return compare(left.encode("utf-8", "surrogateescape"), right.encode("utf-8", "surrogateescape"))
+            return bool(compare(_number(left), _number(right)))
+        return bool(
+            compare(left.encode("utf-8", "surrogateescape"), right.encode("utf-8", "surrogateescape"))
+        )
 
 
 def _all_digits(text: str) -> bool:

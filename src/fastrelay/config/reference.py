@@ -14,9 +14,10 @@ from fastrelay.config.parameters import AREAS, TRANSPORT_SUFFIXES
 
 _HEAD = """# Parameters
 
-Made from the declarations in `src/fastrelay/config/parameters/` by `python -m fastrelay.config.reference docs/parameters.md`;
-change those, not this page. Names, units and defaults are Postfix 3.7's (`man 5 postconf`) unless `docs/differences.md`
-says otherwise. A setting of a parameter that is not on this page has no effect and is warned of at start.
+Made from the declarations in `src/fastrelay/config/parameters/` by
+`python -m fastrelay.config.reference docs/parameters.md`; change those, not this page.
+Names, units and defaults are Postfix 3.7's (`man 5 postconf`) unless `docs/differences.md` says otherwise.
+A setting of a parameter that is not on this page has no effect and is warned of at start.
 """
 
 
@@ -31,7 +32,8 @@ def _page() -> Iterator[str]:
         yield f"## {title}\n"
         yield "| parameter | type | default | meaning |\n|---|---|---|---|"
         for parameter in sorted(parameters, key=lambda parameter: parameter.name):
-            yield f"| `{parameter.name}` | {_kind(parameter)} | {_default(parameter)} | {_meaning(parameter)} |"
+            cells = (f"`{parameter.name}`", _kind(parameter), _default(parameter), _meaning(parameter))
+            yield f"| {' | '.join(cells)} |"
         yield ""
     suffixes = ", ".join(f"`_{suffix}`" for suffix in TRANSPORT_SUFFIXES)
     yield f"A transport of master.cf has its own parameters, its name with one of: {suffixes}.\n"

@@ -190,7 +190,8 @@ class Config:
     def check_values(self) -> None:
         """Convert every declared parameter, for main.cf and then for each service's overrides."""
         names = {*PARAMETERS, *(name for name in self.main if self.transport_suffix(name))}
-        for name in sorted(names):
+        # what is set comes first: defaults may only repeat its mistake
+        for name in sorted(names, key=lambda name: (name not in self.main, name)):
             self._value(name, self._scope)
         for service in self.services:
             scope = self.scope(service.overrides)
@@ -241,5 +242,5 @@ def load(directory: Path) -> Config:
 
 
 def section(cls: type[Room], config: Config, overrides: Overrides = NO_OVERRIDES) -> Room:
-    """Fill a room's frozen settings: its fields are parameters (a leading `_` is dropped, for `_2bounce_...`)."""
+    """Fill a room's frozen settings: fields are parameters (a leading `_` is dropped: `_2bounce_...`)."""
     return config.room(cls, overrides)

@@ -17,13 +17,15 @@ from fastrelay.config.postfix_names import POSTFIX_NAMES
 from fastrelay.config.settings import Config
 
 # Postfix's names that begin with a service's name
-_SERVICE_SUFFIXES = tuple(
-    name.removeprefix("default") for name in POSTFIX_NAMES if name.startswith("default_")
-) + ("_initial_destination_concurrency", "_time_limit")
+_SERVICE_SUFFIXES = (
+    "_initial_destination_concurrency",
+    "_time_limit",
+    *(name.removeprefix("default") for name in POSTFIX_NAMES if name.startswith("default_")),
+)
 
 
 def check(config: Config) -> list[str]:
-    """All warnings about a configuration: those of reading it, then what is set in vain or refers to nothing."""
+    """All warnings: those of reading the files, then what is set in vain or refers to nothing."""
     return [
         *config.warnings,
         *(printable(line) for line in _in_main(config)),

@@ -1,9 +1,9 @@
 """How addresses are completed, which domains are ours, where mail goes."""
 
-from fastrelay.config.declaration import choice, integer, names, path, text, yes_no
+from fastrelay.config.declaration import choice, integer, names, required, text, yes_no
 
 PARAMETERS = (
-    path("myorigin", "$myhostname", "The domain of addresses that have none."),
+    required("myorigin", "$myhostname", "The domain of addresses that have none."),
     names(
         "mydestination",
         "$myhostname, localhost.$mydomain, localhost",
@@ -75,10 +75,10 @@ PARAMETERS = (
         minimum=1,
     ),
     names("transport_maps", "", "The tables of transport:nexthop by recipient address or domain."),
-    path("default_transport", "smtp", "transport[:nexthop] for other domains."),
-    path("relay_transport", "relay", "transport[:nexthop] for $relay_domains."),
-    path("local_transport", "local:$myhostname", "transport[:nexthop] for $mydestination."),
-    path("virtual_transport", "virtual", "transport[:nexthop] for $virtual_mailbox_domains."),
+    required("default_transport", "smtp", "transport[:nexthop] for other domains."),
+    required("relay_transport", "relay", "transport[:nexthop] for $relay_domains."),
+    required("local_transport", "local:$myhostname", "transport[:nexthop] for $mydestination."),
+    required("virtual_transport", "virtual", "transport[:nexthop] for $virtual_mailbox_domains."),
     text("relayhost", "", "The next hop of other domains' mail: host, [host], host:port."),
     names("sender_dependent_relayhost_maps", "", "The tables of relayhost by sender address."),
     names(

@@ -128,7 +128,8 @@ _RESTRICTIONS = (
     names("smtpd_sender_restrictions", "", "The checks at MAIL."),
     names(
         "smtpd_relay_restrictions",
-        "${{$compatibility_level} <level {1} ? {} : {permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination}}",
+        "${{$compatibility_level} <level {1} ? {} : "
+        "{permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination}}",
         "The checks at RCPT that guard against open relay.",
     ),
     names("smtpd_recipient_restrictions", "", "The checks at RCPT."),

@@ -1,9 +1,13 @@
 """Who this machine is, where files are, as whom processes run, how the log is written."""
 
-from fastrelay.config.declaration import choice, integer, names, path, text, time, yes_no
+from fastrelay.config.declaration import choice, integer, names, required, text, time, yes_no
 
 HOSTNAME = r"(?i)(?=.{1,255}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*|\[[0-9a-f.:]+\]"
 HOSTNAME_DOC = "a valid hostname"
+
+_FACILITIES = tuple(
+    "auth authpriv cron daemon ftp kern lpr mail news security syslog user uucp".split()  # noqa: SIM905
+) + tuple(f"local{number}" for number in range(8))
 
 PARAMETERS = (
     text(
@@ -50,23 +54,23 @@ PARAMETERS = (
         pattern=r"\d{1,9}(\.\d{1,9}){0,2}",
         pattern_doc="number, number.number or number.number.number",
     ),
-    path("queue_directory", "/var/spool/postfix", "Where the queue's shards and local sockets are."),
-    path("data_directory", "/var/lib/postfix", "Where the mail system keeps writable data files."),
-    path(
+    required("queue_directory", "/var/spool/postfix", "Where the queue's shards and local sockets are."),
+    required("data_directory", "/var/lib/postfix", "Where the mail system keeps writable data files."),
+    required(
         "command_directory", "/usr/sbin", "Where the administrative commands are; for copied configurations."
     ),
-    path(
+    required(
         "daemon_directory",
         "/usr/lib/postfix/sbin",
         "Where Postfix keeps its daemons; for copied configurations.",
     ),
-    path(
+    required(
         "meta_directory",
         "/etc/postfix",
         "Where Postfix keeps files that are no configuration; for copied configurations.",
     ),
-    path("mail_owner", "postfix", "The user who owns the queue and runs the workers."),
-    path("setgid_group", "postdrop", "The group of the commands that submit mail."),
+    required("mail_owner", "postfix", "The user who owns the queue and runs the workers."),
+    required("setgid_group", "postdrop", "The group of the commands that submit mail."),
     integer(
         "default_process_limit",
         "100",
@@ -108,22 +112,7 @@ PARAMETERS = (
     choice(
         "syslog_facility",
         "mail",
-        (
-            "auth",
-            "authpriv",
-            "cron",
-            "daemon",
-            "ftp",
-            "kern",
-            "lpr",
-            "mail",
-            "news",
-            "security",
-            "syslog",
-            "user",
-            "uucp",
-        )
-        + tuple(f"local{number}" for number in range(8)),
+        _FACILITIES,
         "The syslog facility of the mail log.",
     ),
     text("maillog_file", "", "The file to log to instead of syslog; /dev/stdout with start-fg."),
