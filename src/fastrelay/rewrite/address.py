@@ -48,11 +48,16 @@ def split_routing(local: bytes, settings: RewriteSettings) -> tuple[bytes, bytes
     """(user, domain) of `domain!user` or else `user%domain`, where main.cf lets us read them."""
     if settings.swap_bangpath and b"!" in local:
         domain, _, user = local.partition(b"!")
-        return user, canonical_domain(domain) or domain
+        return user, read_domain(domain)
     if settings.allow_percent_hack and b"%" in local:
         user, _, domain = local.rpartition(b"%")
-        return user, canonical_domain(domain) or domain
+        return user, read_domain(domain)
     return None
+
+
+def read_domain(domain: bytes) -> bytes:
+    """The domain in canonical form; what is none stays, an empty one is `.`, and resolving refuses both."""
+    return canonical_domain(domain) or domain or b"."
 
 
 def canonical_domain(domain: bytes) -> bytes | None:

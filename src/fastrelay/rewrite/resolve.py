@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from fastrelay.borders import Route
 from fastrelay.rewrite._address import Address, from_external
-from fastrelay.rewrite.address import Rewriter, canonical_domain, split_routing
+from fastrelay.rewrite.address import Rewriter, canonical_domain, read_domain, split_routing
 from fastrelay.rewrite.lookup import AddressMaps, Lookup, Matcher, split_extension
 from fastrelay.rewrite.settings import ResolveSettings
 
@@ -163,7 +163,7 @@ class Resolver:
             return None
         if b"@" in local:
             user, _, domain = local.rpartition(b"@")
-            return Address(user, canonical_domain(domain) or domain)
+            return Address(user, read_domain(domain))
         found = split_routing(local, self._settings)
         return Address(*found) if found else None
 
@@ -248,7 +248,7 @@ def is_folded(domain: bytes) -> bool:
 
     A U-label is in lower case (RFC 5891 4.2.1), so what folding would change is no domain of ours.
     """
-    return domain.isascii() or domain.decode().casefold().encode() == domain
+    return domain.isascii() or domain.decode("utf-8", "replace").casefold().encode() == domain
 
 
 def has_routing(local: bytes) -> bool:

@@ -1,0 +1,122 @@
+"""What resolving promises beyond Postfix's answers: sharing, caching, refusals, lookup errors."""
+
+import pytest
+from rewrite_parts import make_maps, make_resolver, resolve_settings
+
+from fastrelay.rewrite._address import Address, parse_path
+from fastrelay.rewrite.address import Rewriter
+from fastrelay.rewrite.lookup import AddressMaps, split_extension
+from fastrelay.rewrite.resolve import AddressClass
+from fastrelay.tables.table import TableError
+
+
+def test_equal_next_hops_are_one_object():
+    resolver = make_resolver(
+        transport_maps="inline:{a.example=smtp:[hub.example] b.example=smtp:[hub.example]}"
+    )
+    first = resolver.resolve(b"u@a.example")
+    second = resolver.resolve(b"u@b.example")
+    assert first.transport is second.transport
+    assert first.next_hop is second.next_hop
+
+
+def test_static_lists_are_asked_once_a_domain():
+    resolver = make_resolver(static=True, relay_domains="relay.example")
+    assert resolver.resolve(b"a@relay.example") == resolver.resolve(b"a@relay.example")
+    assert resolver.resolve(b"a@x.example").next_hop is resolver.resolve(b"b@x.example").next_hop
+    assert resolver.is_authorized_destination(Address(b"a", b"relay.example"))
+    assert not resolver.is_authorized_destination(Address(b"a%b", b"relay.example"))
+
+
+def test_generation_changes_with_the_tables():
+    resolver = make_resolver()
+    before = resolver.generation
+    resolver.tables_changed()
+    assert resolver.generation == before + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            b"%outside.example@local.example",
+            b'"@x.example:user@outside.example"@local.example',
+            b"user%@local.example",
+        ),
+        *(
+            b"user%OUTSIDE.example@local.example",
+            b'"u@v w"@local.example',
+            b'"-oQ"%x@local.example',
+            b'"a b%-x"@local.example',
+        ),
+    ],
+)
+def test_strange_local_parts_of_ours_are_never_authorized(text):
+    resolver = make_resolver(mydestination="local.example")
+    address = parse_path(b"<" + text + b">")
+    if isinstance(address, Address):
+        assert not resolver.is_authorized_destination(address)
+
+
+def test_cracked_domains_are_canonical():
+    route = make_resolver(mydestination="local.example").resolve(b"user%OUTSIDE.example.@local.example")
+    assert (route.next_hop, route.recipient) == (b"outside.example", b"user@outside.example")
+
+
+def test_a_local_part_that_looks_like_an_option_is_refused():
+    route = make_resolver(mydestination="local.example").resolve(b"-oQ%outside.example@local.example")
+    assert (route.transport, route.next_hop) == (b"error", b"5.1.3 bad address syntax")
+
+
+@pytest.mark.parametrize(
+    "name", ["mydestination", "relay_domains", "transport_maps", "virtual_alias_domains"]
+)
+def test_a_table_that_cannot_answer_is_an_error(name):
+    """C26: never "not found"."""
+    resolver = make_resolver(**{name: "dbm:/nowhere"})
+    with pytest.raises(TableError):
+        resolver.resolve(b"u@x.example")
+    with pytest.raises(TableError):
+        resolver.is_authorized_destination(Address(b"u", b"x.example"))
+
+
+def test_own_literals_are_local():
+    resolver = make_resolver(own_addresses=("192.0.2.7", "2001:db8::7"))
+    assert resolver.address_class(b"[192.0.2.7]") is AddressClass.LOCAL
+    assert resolver.address_class(b"[IPv6:2001:db8:0::7]") is AddressClass.LOCAL
+    assert resolver.address_class(b"[192.0.2.8]") is AddressClass.DEFAULT
+
+
+def test_patterns_are_not_tried_on_parts_of_an_address(tmp_path):
+    """A pattern for one domain's addresses must not route a domain whose name it happens to match."""
+    path = tmp_path / "transport"
+    path.write_text("/example/ smtp:[pattern.example]\n")
+    whole = make_resolver(transport_maps=f"regexp:{path}")
+    assert whole.resolve(b"u@x.example").next_hop == b"[pattern.example]"
+    maps = AddressMaps(make_maps(f"regexp:{path}, inline:{{x.example=whole}}"))
+    assert maps.find_partial(b"x.example") == b"whole"
+
+
+@pytest.mark.parametrize(
+    ("local", "delimiters", "expected"),
+    [
+        (b"user+ext", b"+", (b"user", b"ext")),
+        (b"user+", b"+", (b"user", b"")),
+        (b"+ext", b"+", (b"+ext", b"")),
+        (b"user-a+b", b"+-", (b"user", b"a+b")),
+        (b"owner-list", b"-", (b"owner-list", b"")),
+        (b"list-request", b"-", (b"list-request", b"")),
+        (b"mailer-daemon", b"-", (b"mailer-daemon", b"")),
+        (b"user+ext", b"", (b"user+ext", b"")),
+    ],
+)
+def test_extension(local, delimiters, expected):
+    assert split_extension(local, delimiters, owner_request_special=True) == expected
+
+
+def test_rewriter_leaves_null_and_complete_addresses_alone():
+    rewriter = Rewriter(resolve_settings())
+    null = parse_path(b"<>", allow_null=True)
+    complete = parse_path(b"<u@x.example>")
+    assert rewriter.envelope(null) is null
+    assert rewriter.envelope(complete) is complete
