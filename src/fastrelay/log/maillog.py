@@ -102,6 +102,7 @@ class MailLog:
         if self.dropped and not self._pending and not self._datagrams:
             dropped, self.dropped = self.dropped, 0
             self.warning(b"postlogd", b"%d lines of the mail log were lost" % dropped)
+            self.flush()
 
     def reopen(self, fd: int | None = None) -> None:
         """After rotation: go on with `fd`, or open the path again."""
