@@ -739,7 +739,7 @@ cdef class Record:
     cdef list noted  # (entry, frame, outcomes), whose positions are known when the batch is done
     cdef readonly uint64_t size  # bytes of all frames
     cdef readonly Entry entry  # of a message
-    cdef public object done
+    cdef object done
     cdef public bint cancelled
     cdef public bint relocation
 
@@ -1029,6 +1029,12 @@ cdef class Record:
     def publish(self) -> None:
         """A new message is durable: its entry points to it."""
         self.place(self.entry)
+
+    def report(self, entry) -> None:
+        """Tell who appended it, once: a record that is kept must not keep a session."""
+        cdef object done = self.done
+        self.done = None
+        done(entry)
 
     cdef void place(self, Entry entry) noexcept:
         entry.segment = <uint32_t>(self.frames[0].position >> 32)

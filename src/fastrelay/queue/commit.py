@@ -1,8 +1,8 @@
 """The commit thread, one for a worker: everything that waits in a shard is its next batch.
 
-The loop's thread puts records (`put`) and outcomes (`outcomes`), and takes what is durable (`take`). No timer and no
-wake-up but when the thread sleeps. Invariant: a batch is handed out by `take` only after its fdatasync returned 0;
-after the first error nothing more is handed out and nothing more is written.
+The loop's thread puts records (`put`) and outcomes (`outcomes`), and takes what is durable (`take`). No
+timer and no wake-up but when the thread sleeps. Invariant: a batch is handed out by `take` only after its
+fdatasync returned 0; after the first error nothing more is handed out and nothing more is written.
 """
 
 from __future__ import annotations

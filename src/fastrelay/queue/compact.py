@@ -1,7 +1,8 @@
 """Cleaning: segments go strictly oldest first; what pins the oldest is written again at the end.
 
-Called by the spool on the loop's thread; files are removed, recycled and read by the preparer's thread. Invariant: a
-segment goes only when it is the oldest and no live message begins in it, so an outcome never vanishes before its message.
+Called by the spool on the loop's thread; files are removed, recycled and read by the preparer's thread.
+Invariant: a segment goes only when it is the oldest and no live message begins in it, so an outcome never
+vanishes before its message.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ class Cleaner:
         self._committer.deliver(partial(self._write, shard, found))
 
     def _write(self, shard: Shard, found: list[tuple[Entry, bytes, list[bytes] | str]]) -> None:
-        """Append the copies of those that have not ended meanwhile; outcomes that come later apply to the copies."""
+        """Append the copies of those that have not ended meanwhile; outcomes that come later apply to the
+        copies.
+        """
         self._reading = False
         for entry, envelope, content in found:
             if entry.message_id not in self._entries:

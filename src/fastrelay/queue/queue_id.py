@@ -1,8 +1,9 @@
 """Queue ids in Postfix's two forms (mail_queue.h), both naming the same number.
 
-A message's number is its arrival in microseconds times 256 plus its shard. The short form is Postfix's: five
-upper-case hexadecimal digits of microseconds, then, where Postfix has the inode, seconds and shard. The long form is
-six or more digits of seconds and four of microseconds in base 52, "z", and the shard in base 51.
+A message's number is its arrival in microseconds times 256 plus its shard. The short form is Postfix's:
+five upper-case hexadecimal digits of microseconds, then, where Postfix has the inode, seconds and shard.
+The long form is six or more digits of seconds and four of microseconds in base 52, "z", and the shard in
+base 51.
 """
 
 SHARD_BITS = 8

@@ -1,7 +1,8 @@
 """A message read back from the log: for a retry, for postcat, for a notice, for relocation.
 
-Its frames follow each other, but for the padding and the BATCH frames where it is continued in another batch, and the
-change to the next segment. Everything is checked again: CorruptRecord when it is not what was written.
+Its frames follow each other, but for the padding and the BATCH frames where it is continued in another
+batch, and the change to the next segment. Everything is checked again: CorruptRecord when it is not what
+was written.
 """
 
 from __future__ import annotations
@@ -124,7 +125,9 @@ class Reader:
     def _next(
         self, place: _Place, pos: int, size: int, frame: tuple[int, int, int, int, bool] | None
     ) -> _Place | None:
-        """Where to read on after what was read up to `pos`: more of this batch, the next batch, the next segment."""
+        """Where to read on after what was read up to `pos`: more of this batch, the next batch, the next
+        segment.
+        """
         at = place.offset + pos
         cut = frame is not None or size - pos < HEADER
         if cut and size == place.step and (pos or place.step < _WINDOW):

@@ -1,7 +1,8 @@
 """Replay of a shard at start: docs/queue-format.md, "What a crash leaves".
 
-Spool.recover calls it before anything listens. It reads past the page cache, changes nothing but a torn tail (zeros)
-and leftovers (*.tmp), and may be cut and repeated at any point. What it finds wrong becomes a line in `problems`.
+Spool.recover calls it before anything listens. It reads past the page cache, changes nothing but a torn
+tail (zeros) and leftovers (*.tmp), and may be cut and repeated at any point. What it finds wrong becomes
+a line in `problems`.
 """
 
 from __future__ import annotations
@@ -243,7 +244,9 @@ class Recovery:
 def open_shard(
     files: Files, root: int, number: int, segment_size: int, busy: Callable[[str], Exception]
 ) -> Shard:
-    """The shard's directory, made if need be, and locked; raises what `busy` makes when another process has it."""
+    """The shard's directory, made if need be, and locked; raises what `busy` makes when another process has
+    it.
+    """
     name = f"{number:02x}"
     with contextlib.suppress(FileExistsError):
         files.mkdir(name, dir_fd=root)

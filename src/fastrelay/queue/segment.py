@@ -1,7 +1,8 @@
 """Segments: the files of the log. Made by `prepare`, made again by `recycle`, told apart by their salt.
 
-The Preparer's thread does both, so that neither the loop nor the commit thread waits for a zero-fill. Invariant: a
-file with the name of a segment has a durable header and its full size (docs/queue-format.md, "Files").
+The Preparer's thread does both, so that neither the loop nor the commit thread waits for a zero-fill.
+Invariant: a file with the name of a segment has a durable header and its full size (docs/queue-format.md,
+"Files").
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def read_header(files: Files, fd: int, shard: int, number: int) -> tuple[int, in
 
 
 def prepare(files: Files, directory: int, shard: int, number: int, size: int) -> Segment:
-    """Make a segment: create, fill, fsync, rename, fsync of the directory. NoRoom, or OSError that is fatal."""
+    """Make a segment: create, fill, fsync, rename, fsync of the directory. NoRoom; OSError: fatal."""
     name = f"{number:016x}.tmp"
     salt = int.from_bytes(os.urandom(8), "little")
     fd = -1

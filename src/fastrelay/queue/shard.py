@@ -1,8 +1,9 @@
 """One shard: an append-only log of segments, one batch of it in flight at a time.
 
-The small interface behind which another kind of store can stand: put records (spool.py), issue and write a batch
-(commit.py), trim (compact.py). The loop's thread owns `segments` and `floor`, the commit thread `queue`, `current`
-and the counters; `pending` and `tail` are shared under the committer's lock, `spares` is a deque that the preparer fills.
+The small interface behind which another kind of store can stand: put records (spool.py), issue and write
+a batch (commit.py), trim (compact.py). The loop's thread owns `segments` and `floor`, the commit thread
+`queue`, `current` and the counters; `pending` and `tail` are shared under the committer's lock, `spares`
+is a deque that the preparer fills.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ class Shard:
         return None if batch.empty else batch
 
     def _advance(self, refused: list[Record]) -> bool:
-        """Go on in the next segment; False: wait for one. Mail may not take the last: it is kept for outcomes."""
+        """Go on in the next segment; False: wait for one. Mail may not take the last: it is kept for
+        outcomes.
+        """
         is_mail = self.queue[0].entry is not None
         if len(self.spares) > (1 if is_mail else 0):
             self.current, self.offset = self.spares.popleft(), BLOCK
@@ -124,7 +127,9 @@ class Shard:
         return True
 
     def write(self, segment: Segment, batch: Batch) -> None:
-        """Make the batch durable. OSError: none of it may be acknowledged, and this file not be written again."""
+        """Make the batch durable. OSError: none of it may be acknowledged, and this file not be written
+        again.
+        """
         buffers = batch.finish(time.time())
         write_all(self.files, segment.fd, buffers, self.offset)
         self.files.fdatasync(segment.fd)

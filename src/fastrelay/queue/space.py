@@ -1,4 +1,6 @@
-"""May mail be received: Postfix's rule on queue_minfree and message_size_limit (smtpd_check_size), and inodes."""
+"""May mail be received: Postfix's rule on queue_minfree and message_size_limit (smtpd_check_size), and
+inodes.
+"""
 
 from __future__ import annotations
 

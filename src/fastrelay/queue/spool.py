@@ -1,8 +1,9 @@
 """The queue as a worker sees it: its shards behind one object.
 
-Everything here runs on the loop's thread. `append` and `record` put frames into the log, `completed` (which `notify`
-asks for) calls back for what is durable. Invariants: `done` is called only after the fdatasync that covers the message;
-an outcome is in the index at once and in the log a batch later (window W2, docs/queue-format.md).
+Everything here runs on the loop's thread. `append` and `record` put frames into the log, `completed`
+(which `notify` asks for) calls back for what is durable. Invariants: `done` is called only after the
+fdatasync that covers the message; an outcome is in the index at once and in the log a batch later (window
+W2, docs/queue-format.md).
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ class Spool:
     # --- start and stop
 
     def recover(self) -> list[str]:
-        """Replay the shards, before anything listens. The lines are what was found damaged: log them as critical."""
+        """Replay the shards, before anything listens. The lines are what was found damaged: log them as
+        critical.
+        """
         for number in self._numbers:
             shard = open_shard(
                 self._files, self._directory, number, self._settings.fastrelay_segment_size, SpoolLocked
@@ -173,7 +176,9 @@ class Spool:
     # --- new mail
 
     def new_id(self, now: float, beside: int = 0) -> int:
-        """A number that no message had. It names the shard: the one for new mail, or that of the message `beside`."""
+        """A number that no message had. It names the shard: the one for new mail, or that of the message
+        `beside`.
+        """
         self._newest = max(int(now * 1_000_000), self._newest + 1)
         shard = queue_id.shard_of(beside) if beside else self._all[self._current].number
         return queue_id.number(self._newest, shard)
@@ -181,7 +186,9 @@ class Spool:
     def append(
         self, message_id: int, envelope: Envelope, content: Content, done: Appended, hold: bool = False
     ) -> Record:
-        """Store a message; `done` is called when it is durable. The record's cancel() drops it while it waits."""
+        """Store a message; `done` is called when it is durable. The record's cancel() drops it while it
+        waits.
+        """
         shard = self._shards[message_id & 0xFF]
         record = message_record(message_id, envelope, content, done, shard.chunk, (), hold)
         self._committer.put(shard, record)
@@ -278,7 +285,9 @@ class Spool:
         return self._checked(entry, self._reader(entry).content)
 
     def read_notes(self, entry: Entry) -> dict[int, Outcome]:
-        """Why recipients are still here: the last outcome of each that is deferred, or failed without notice yet."""
+        """Why recipients are still here: the last outcome of each that is deferred, or failed without notice
+        yet.
+        """
         notes = self._reader(entry).notes(entry)
         notes.update(self._unwritten.get(entry.message_id, {}))
         return notes
@@ -323,7 +332,7 @@ class Spool:
             if record.relocation:
                 self._cleaner.refused(record.entry)
             else:
-                record.done(None)
+                record.report(None)
         if self._running:
             self._cleaner.retire(shard)
 
@@ -333,8 +342,7 @@ class Spool:
         segment = shard.segments[entry.segment]
         segment.live += 1
         segment.live_bytes += entry.stored
-        done, record.done = record.done, None
-        done(entry)
+        record.report(entry)
 
     def _notice_appended(self, message: int, settles: list[int], done: Appended, entry: Entry | None) -> None:
         if entry is not None and settles:
@@ -370,7 +378,9 @@ class Spool:
                 del self._unwritten[entry.message_id]
 
     def _segment_filled(self, shard: Shard) -> None:
-        """The shard goes on in its next segment: new mail goes to the next shard, this one gets another spare."""
+        """The shard goes on in its next segment: new mail goes to the next shard, this one gets another
+        spare.
+        """
         self._cleaner.want_spares(shard, 1)
         if shard is self._all[self._current]:
             self._current = (self._current + 1) % len(self._all)

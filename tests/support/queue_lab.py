@@ -1,0 +1,107 @@
+"""A spool in a directory of the test's own, driven by hand instead of by an event loop."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastrelay.borders import Envelope, Outcome, Recipient, Status
+from fastrelay.queue.files import FILES, Files
+from fastrelay.queue.settings import QueueSettings
+from fastrelay.queue.spool import Entry, Spool
+
+MIB = 1 << 20
+
+
+def settings(**changes: int) -> QueueSettings:
+    values = {
+        "fastrelay_queue_shards": 4,
+        "fastrelay_segment_size": MIB,
+        "fastrelay_relocation_rate": 64 * MIB,
+        "message_size_limit": 10240000,
+        "queue_minfree": 0,
+    }
+    return QueueSettings(**{**values, **changes})
+
+
+def envelope(name: str = "a", recipients: int = 1, **changes: object) -> Envelope:
+    people = [Recipient(b"%s-%d@example.net" % (name.encode(), i)) for i in range(recipients)]
+    return Envelope(**{"sender": b"s@example.org", "recipients": people, "arrival": 1.7e9, **changes})  # type: ignore[arg-type]
+
+
+def outcome(recipient: int, status: Status, text: bytes = b"") -> Outcome:
+    return Outcome(recipient, status, b"4.0.0", text, setup_delay=0.25)
+
+
+class Lab:
+    """One Spool and the ledger of what it acknowledged."""
+
+    def __init__(
+        self,
+        directory: Path,
+        shards: Iterable[int] = (0,),
+        files: Files = FILES,
+        start: bool = True,
+        **changes: int,
+    ) -> None:
+        self.fatal: list[str] = []
+        self.refused = 0
+        self.acked: list[Entry] = []
+        self.bell = threading.Event()
+        self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        self.spool = Spool(self.fd, list(shards), settings(**changes), self.bell.set, self._fatal, files)
+        self.problems = self.spool.recover()
+        if start:
+            self.spool.start()
+
+    def _fatal(self, reason: str) -> None:
+        self.fatal.append(reason)
+        self.bell.set()
+
+    def _done(self, entry: Entry | None) -> None:
+        if entry is None:
+            self.refused += 1
+        else:
+            self.acked.append(entry)
+
+    def append(self, envelope: Envelope, content: Iterable[bytes], hold: bool = False) -> int:
+        message = self.spool.new_id(time.time())
+        self.spool.append(message, envelope, list(content), self._done, hold)
+        return message
+
+    def store(self, envelope: Envelope, content: Iterable[bytes]) -> Entry:
+        """Append and wait for the acknowledgement."""
+        message = self.append(envelope, content)
+        self.until(lambda: message in self.spool.entries)
+        return self.spool.entries[message]
+
+    def notice(self, envelope: Envelope, beside: int = 0) -> int:
+        message = self.spool.new_id(time.time(), beside)
+        self.spool.append_notice(message, envelope, [b"notice\r\n"], self._done)
+        return message
+
+    def until(self, ready: Callable[[], bool], seconds: float = 20.0) -> None:
+        limit = time.monotonic() + seconds
+        while not ready() and not self.fatal:
+            assert time.monotonic() < limit, "nothing happens"
+            self.bell.wait(0.01)
+            self.bell.clear()
+            self.spool.completed()
+            if self.spool.wants_tick:
+                self.spool.tick(time.monotonic())
+
+    def settle(self) -> None:
+        """Until everything that was recorded is durable."""
+        self.until(lambda: not any(s.pending or s.queue or s.ready for s in self.spool._all))
+        self.until(lambda: not self.spool._lazy)
+
+    def stop(self) -> None:
+        self.spool.stop()
+        os.close(self.fd)
+
+    def crash(self) -> None:
+        """End without the courtesies of a stop: no final batch."""
+        for shard in self.spool._all:
+            shard.vouched = True
+        self.stop()
