@@ -88,16 +88,15 @@ def _make_maildir(directory: bytes) -> None:
 
 def _make_directories(path: bytes) -> None:
     path = path.rstrip(b"/")
+    if os.path.isdir(path):
+        return
     parent = os.path.dirname(path)
+    if parent != path:
+        _make_directories(parent)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        return
-    except FileNotFoundError:
-        if parent in (b"", path):
-            raise
-        _make_directories(parent)
-        os.mkdir(path, 0o700)
+        return  # another delivery made it meanwhile
     sync_directory(parent)
 
 
