@@ -283,7 +283,7 @@ class House:
         for _ in range(100_000):
             self.pump()
             due = self.manager.next_due()
-            if due > end:
+            if due is None or due > end:
                 self.now = end
                 return
             self.now = max(self.now, due)

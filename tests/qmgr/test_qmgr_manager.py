@@ -1,6 +1,6 @@
 """A message's way through the queue manager: sent, deferred, bounced, expired, removed."""
 
-from qmgr_parts import START, House, State
+from qmgr_parts import START, House, State, make_settings
 
 from fastrelay.borders import Route, Status
 
@@ -311,7 +311,24 @@ def test_pause_stops_deliveries_and_resumes():
     house.agent.take_all()  # the open slot gets nothing
     house.accept(b"b@two.test")
     house.advance(50)
+    assert house.manager.next_due() is None
     assert not house.agent.slots and not house.agent.taken
     house.manager.pause(False)
     house.deliver_everything()
     assert not house.spool.entries
+
+
+def test_reconfigured_while_active():
+    house = House(qmgr_message_active_limit=100)
+    entries = [house.accept(b"a@one.test") for _ in range(30)]
+    house.pump()
+    house.values["destination_concurrency_limit"] = 2
+    settings = make_settings(soft_bounce=True, qmgr_message_active_limit=80, defer_transports=("smtp",))
+    house.manager.reconfigure(settings, house.manager._around)
+    house.agent.take_all()
+    house.pump()
+    assert len(house.agent.slots) <= 2
+    house.accept(b"b@one.test")
+    assert house.outcomes[-1][1].text == b"deferred transport"
+    house.deliver_everything()
+    assert {entry.state for entry in entries} == {State.DONE}

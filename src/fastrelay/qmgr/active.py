@@ -15,14 +15,17 @@ from fastrelay.qmgr.settings import QmgrSettings
 class ActiveQueue:
     def __init__(self, settings: QmgrSettings) -> None:
         self.messages: dict[int, ActiveMessage] = {}
+        self.recipients = 0
+        self.retried = 0
+        self.content = 0  # bytes
+        self.set_limits(settings)
+
+    def set_limits(self, settings: QmgrSettings) -> None:
         self.limit = max(1, settings.qmgr_message_active_limit)
         self._fresh_limit = max(1, self.limit - self.limit // 4)
         self._retried_limit = max(1, self.limit // 2)
         self._recipient_limit = settings.qmgr_message_recipient_limit
         self._memory_limit = settings.fastrelay_content_memory_limit
-        self.recipients = 0
-        self.retried = 0
-        self.content = 0  # bytes
 
     def has_room(self) -> bool:
         return len(self.messages) < self.limit and self.recipients < self._recipient_limit

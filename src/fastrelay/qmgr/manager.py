@@ -49,13 +49,28 @@ class QueueManager:
         self.scheduler = Scheduler(
             around.agents, self._transport_settings, around.clock, around.schedule_pump, self._refused
         )
-        self._activation = Activation(
+        self._activation = self._make_activation()
+
+    def _make_activation(self) -> Activation:
+        around = self._around
+        return Activation(
             self.scheduler,
             around.resolve,
             around.unresolvable,
-            frozenset(name.encode() for name in settings.defer_transports),
+            frozenset(name.encode() for name in self._settings.defer_transports),
             self._warn_unavailable,
         )
+
+    def reconfigure(self, settings: QmgrSettings, around: Surroundings) -> None:
+        """New settings for what comes; nothing that is active is disturbed (agents, spool, clock stay)."""
+        self._settings = settings
+        self._around = around
+        self._active.set_limits(settings)
+        self._activation = self._make_activation()
+        self._next_sweep = min(self._next_sweep, self._clock() + settings.queue_run_delay)
+        for transport in self.scheduler.transports():
+            transport.reconfigure(self._transport_settings(transport.name))
+        self.scheduler.want_pump()
 
     # -- into the active queue -------------------------------------------------------------------
 
@@ -293,7 +308,8 @@ class QueueManager:
 
     def pause(self, paused: bool) -> None:
         """Outcomes cannot be recorded (or can again): agents get nothing, or what is sent is sent twice."""
-        self.scheduler.pause(paused)
+        if paused is not self.scheduler.paused:
+            self.scheduler.pause(paused)
 
     def flush(self) -> None:
         """All deferred mail is due, and no destination counts as dead; the ramp starts anew."""
@@ -337,6 +353,9 @@ class QueueManager:
 
     def pump(self) -> None:
         """Opens slots for what was added; the worker's answer to schedule_pump."""
+        if self.scheduler.paused:
+            self.scheduler.pump()
+            return
         now = self._clock()
         if now >= self._next_refill:
             self._refill(now)
@@ -350,7 +369,9 @@ class QueueManager:
             self.scheduler.want_pump()
 
     def next_due(self) -> float | None:
-        """When run() is to be called next."""
+        """When run() is to be called next; None while paused."""
+        if self.scheduler.paused:
+            return None
         dues = [self._next_sweep]
         wake = self.scheduler.next_due()
         if wake is not None:
@@ -365,6 +386,8 @@ class QueueManager:
         return min(dues)
 
     def run(self, now: float) -> None:
+        if self.scheduler.paused:
+            return
         self.scheduler.run(now)
         if now >= self._next_refill:
             self._scan_sites(now)

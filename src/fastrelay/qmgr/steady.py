@@ -14,22 +14,23 @@ CORRECTED_EVERY = 1.0  # seconds
 
 
 class SteadyClock:
-    __slots__ = ("_corrected", "_monotonic", "_offset", "_wall")
+    __slots__ = ("_corrected", "_drift", "_monotonic", "_offset", "_wall")
 
     def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._corrected = monotonic()
         self._offset = wall() - self._corrected
+        self._drift = 0.0  # how far the wall clock was ahead when it was last looked at
 
     def __call__(self) -> float:
         now = self._monotonic()
         if now - self._corrected >= CORRECTED_EVERY:
-            self._correct(now)
-        return now + self._offset
+            self._offset += self._correction(now)
+            self._corrected = now
+            self._drift = self._wall() - now - self._offset
+        return now + self._offset + self._correction(now)
 
-    def _correct(self, now: float) -> None:
+    def _correction(self, now: float) -> float:
         allowed = (now - self._corrected) * SLEW
-        drift = self._wall() - now - self._offset
-        self._offset += max(-allowed, min(drift, allowed))
-        self._corrected = now
+        return max(-allowed, min(self._drift, allowed))

@@ -64,6 +64,14 @@ class Transport:
             self.idle[destination] = self.clock()
         return destination
 
+    def reconfigure(self, settings: TransportSettings) -> None:
+        self.settings = settings
+        for destination in self.destinations.values():
+            if settings.concurrency_limit:
+                destination.window = min(destination.window, settings.concurrency_limit)
+            if destination.fresh or destination.retried:
+                self.make_ready(destination)
+
     # -- told by destinations --------------------------------------------------------------------
 
     def make_ready(self, destination: Destination) -> None:
