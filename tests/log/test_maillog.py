@@ -133,6 +133,7 @@ def test_rotation_is_followed_within_a_second(path: pathlib.Path) -> None:
 def test_reopen_with_a_file_that_master_opened(path: pathlib.Path) -> None:
     log = MailLog(settings_for(path))
     log.line(b"smtpd", b"one")
+    log.flush()
     old = path.rename(path.with_suffix(".1"))
     log.reopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     log.line(b"smtpd", b"two")

@@ -226,7 +226,7 @@ def _explanation(about: Subject, is_copy: bool, boundary: bytes, eight_bit: bool
         origin = (
             b" (expanded from <%b>)" % original if original and original.lower() != address.lower() else b""
         )
-        lines += [b"", text.wrap(b"<%b>%b: %b" % (address, origin, text.printable(outcome.text, utf8)))]
+        lines += [b"", text.wrap(b"<%b>%b: %b" % (address, origin, text.reason(outcome.text, utf8)))]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
@@ -266,9 +266,9 @@ def _recipient_fields(failure: Failure, kind: bytes, utf8: bool) -> list[bytes]:
     if outcome.remote_mta:
         lines.append(b"Remote-MTA: dns; " + text.printable(outcome.remote_mta))
     if outcome.diagnostic:
-        code = b"smtp; " + text.printable(outcome.diagnostic, utf8)
+        code = b"smtp; " + text.reason(outcome.diagnostic, utf8)
     else:
-        code = b"X-%b; %b" % (kind, text.printable(outcome.text, utf8))
+        code = b"X-%b; %b" % (kind, text.reason(outcome.text, utf8))
     return [*lines, text.wrap(b"Diagnostic-Code: " + code)]
 
 

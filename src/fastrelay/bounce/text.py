@@ -8,17 +8,25 @@ from collections.abc import Iterator
 LINE_SIZE = 79  # Postfix's bounce_notify_util
 INDENT = 4
 LONGEST_WORD = 900  # RFC 5321 4.5.3.1.6 allows 998 a line
+LONGEST_FIELD = 850
+LONGEST_REASON = 8192
 ASCII = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 CONTROLS = bytes(63 if c < 32 or c == 127 else c for c in range(256))
 XTEXT = re.compile(rb"\+([0-9A-F]{2})")
 
 
-def printable(value: bytes, utf8: bool = False) -> bytes:
+def printable(value: bytes, utf8: bool = False, limit: int = LONGEST_FIELD) -> bytes:
     """Printable ASCII, or UTF-8 where the notice is an internationalised one; the rest shows as `?`."""
+    value = value[:limit]
     if utf8 and not value.isascii():
         shown = value.translate(CONTROLS).decode("utf-8", "replace").replace("�", "?")
         return "".join(c if c.isprintable() else "?" for c in shown).encode()
     return value.translate(ASCII)
+
+
+def reason(value: bytes, utf8: bool) -> bytes:
+    """What a server said: long, to be wrapped."""
+    return printable(value, utf8, LONGEST_REASON)
 
 
 def from_xtext(value: bytes) -> bytes:
