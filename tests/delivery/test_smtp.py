@@ -520,6 +520,24 @@ def test_contents_that_cannot_be_read_defer_and_the_next_one_goes():
     uvloop.run(main())
 
 
+@pytest.mark.parametrize("enforce", [False, True])
+def test_bind_address(enforce: bool):
+    async def main() -> None:
+        async with ScriptedServer() as server:
+            server.scripts = (server.obliging(),)
+            lab = Lab(smtp_bind_address="127.0.0.9")
+            await lab.deliver(make_delivery(server.next_hop))
+            assert next(iter(lab.agent._sessions)).transport.get_extra_info("sockname")[0] == "127.0.0.9"
+            await lab.close()
+            lab = Lab(smtp_bind_address="192.0.2.1", smtp_bind_address_enforce=enforce)
+            (outcome,) = await lab.deliver(make_delivery(server.next_hop))
+            assert outcome.status is (DEFERRED if enforce else SENT)
+            assert b"Cannot assign requested address" in (outcome.text if enforce else lab.log[0])
+            await lab.close()
+
+    uvloop.run(main())
+
+
 def test_quit_waits_for_the_answer_when_told_so():
     async def main() -> None:
         async with ScriptedServer() as server:

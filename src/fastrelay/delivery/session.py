@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -71,11 +71,16 @@ class OpeningFailed(Exception):
 
 
 async def open_transport(
-    settings: SmtpSettings, server: Server, next_hop: bytes, *, loop_detection: bool
+    settings: SmtpSettings,
+    server: Server,
+    next_hop: bytes,
+    *,
+    loop_detection: bool,
+    log: Callable[[bytes], None],
 ) -> tuple[Any, Features]:
     """A transport whose server waits for MAIL; the caller sets its own protocol before it awaits anything."""
     peer = Peer.of(server)
-    sock = await _connect(settings, server, peer)
+    sock = await _connect(settings, server, peer, log)
     smtp = aiosmtplib.SMTP(
         hostname=None, sock=sock, local_hostname=settings.smtp_helo_name, timeout=None, start_tls=False
     )
@@ -102,16 +107,16 @@ def _abort(smtp: aiosmtplib.SMTP, sock: socket.socket) -> None:
     sock.close()  # a transport that has it keeps it open until it is done with it
 
 
-async def _connect(settings: SmtpSettings, server: Server, peer: Peer) -> socket.socket:
+async def _connect(
+    settings: SmtpSettings, server: Server, peer: Peer, log: Callable[[bytes], None]
+) -> socket.socket:
     """TCP connect within smtp_connect_timeout."""
     six = ":" in server.address
     sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bind = settings.smtp_bind_address6 if six else settings.smtp_bind_address
-        if bind:
-            sock.bind((bind.strip("[]"), 0))
+        _bind(settings, sock, settings.smtp_bind_address6 if six else settings.smtp_bind_address, log)
         async with asyncio.timeout(settings.smtp_connect_timeout):
             await asyncio.get_running_loop().sock_connect(sock, (server.address, server.port))
     except TimeoutError as error:
@@ -125,6 +130,18 @@ async def _connect(settings: SmtpSettings, server: Server, peer: Peer) -> socket
         sock.close()
         raise
     return sock
+
+
+def _bind(settings: SmtpSettings, sock: socket.socket, address: str, log: Callable[[bytes], None]) -> None:
+    """What cannot be bound is a warning, or with smtp_bind_address_enforce a reason to defer."""
+    if not address:
+        return
+    try:
+        sock.bind((address.strip("[]"), 0))
+    except OSError as error:
+        if settings.smtp_bind_address_enforce:
+            raise
+        log(f"warning: bind {address}: {error.strerror}".encode("ascii", "replace"))
 
 
 async def _say_hello(

@@ -214,7 +214,7 @@ class SmtpAgent:
     async def _converse(self, queue: DestinationQueue, server: Server, opened: float) -> Dialogue:
         loop_detection = server.port == self._smtp_port
         transport, features = await open_transport(
-            self.settings, server, queue.next_hop, loop_detection=loop_detection
+            self.settings, server, queue.next_hop, loop_detection=loop_detection, log=self.log
         )
         key = (queue.transport, queue.next_hop)
         dialogue = Dialogue(self, self.settings, key, Peer.of(server), features, transport, opened)
