@@ -35,6 +35,7 @@ from fastrelay.master.services import make_service
 from fastrelay.master.tools import Tools
 from fastrelay.qmgr.manager import QueueManager
 from fastrelay.qmgr.settings import QmgrSettings
+from fastrelay.qmgr.steady import SteadyClock
 from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.queue import queue_id
 from fastrelay.queue._record import CorruptRecord, State
@@ -71,7 +72,9 @@ class Worker:
         self._retired: list[SmtpdService] = []  # of before a reload, while they have sessions
         self._long_ids = bool(config.value("enable_long_queue_ids"))
         self._ticking = False
+        self._clock = SteadyClock(time.time, time.monotonic)
         self._due: asyncio.TimerHandle | None = None
+        self._due_at = 0.0  # epoch seconds
         self._stopping: asyncio.Task[None] | None = None
         self._receiver = channel.Receiver()
         self._mailboxes = transports.make_mailboxes(config, context.mailbox_helper)
@@ -128,7 +131,7 @@ class Worker:
             log_outcome=self._log_outcome,
             bounce=lambda message, failed: self.notifier.bounce(message, failed),
             schedule_pump=lambda: self.loop.call_soon(self._pump),
-            clock=time.time,
+            clock=self._clock,
             random=random.random,
         )
 
@@ -171,6 +174,7 @@ class Worker:
             await asyncio.sleep(0.02)
             for service in self.services + self._retired:
                 service.shut_down()
+        self.qmgr.pause(True)
         with contextlib.suppress(TimeoutError):
             closing = [agent.close() for agent in self._agents.values()]
             await asyncio.wait_for(asyncio.gather(*closing), max(0.5, limit - self.loop.time()))
@@ -203,28 +207,29 @@ class Worker:
         self._want_tick()
 
     def _pump(self) -> None:
-        if self.spool.can_record:
-            self.qmgr.pump()
-        else:
-            self.loop.call_later(1.0, self._pump)  # nothing is delivered while results cannot be recorded
+        self._watch_spool()
+        self.qmgr.pump()
         self._arm()
+
+    def _watch_spool(self) -> None:
+        """Nothing is delivered while results cannot be recorded: it would be delivered again."""
+        self.qmgr.pause(self._stopping is not None or not self.spool.can_record)
 
     def _arm(self) -> None:
         """See to it that the queue manager runs when its next work is due."""
         due = self.qmgr.next_due()
         if due is None:
             return
-        when = self.loop.time() + max(0.0, due - time.time())
         if self._due is not None:
-            if not self._due.cancelled() and self._due.when() <= when:
+            if self._due_at <= due:
                 return
             self._due.cancel()
-        self._due = self.loop.call_at(when, self._run_qmgr)
+        self._due_at = due
+        self._due = self.loop.call_later(max(0.001, due - self._clock()), self._run_qmgr)
 
     def _run_qmgr(self) -> None:
         self._due = None
-        if self.spool.can_record:
-            self.qmgr.run(time.time())
+        self.qmgr.run(self._clock())
         self._want_tick()
         self._arm()
 
@@ -232,6 +237,7 @@ class Worker:
         self._retired = [service for service in self._retired if service.connection_count]
         for service in self.services + self._retired:
             service.sweep()
+        self._watch_spool()
         self._want_tick()
         self.loop.call_later(SWEEP, self._sweep)
 
@@ -253,6 +259,7 @@ class Worker:
             self.log.reopen(log_fd)
         self.routing = Routing(config, self.log.error)
         self._load_transports(config)
+        self.qmgr.reconfigure(section(QmgrSettings, config), self._qmgr_surroundings(config))
         self.notifier.settings = section(BounceSettings, config)
         self._retired += self.services
         self.services = self._make_services(config, services)

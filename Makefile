@@ -1,0 +1,57 @@
+# fastrelay: `make run` tries it out, `make test` tests it; README.md tells the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(shell find src -name '*.pyx' -o -name '*.pxd')
+
+.PHONY: build run test check bench soak debug wheel docs clean
+
+build: $(VENV)/built
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/tools: $(VENV)/bin/pip pyproject.toml
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q "setuptools>=77" "Cython>=3.2,<3.4" wheel
+	touch $@
+
+$(VENV)/built: $(VENV)/tools $(SOURCES)
+	$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
+	touch $@
+
+run: build
+	$(BIN)/fastrelay -c $(CURDIR)/examples/quickstart quickstart
+
+test: build
+	$(BIN)/pytest -m "not soak"
+
+check: build
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+
+bench: build
+	$(BIN)/pytest bench --benchmark-only
+	$(BIN)/python -m bench.whole.run
+
+soak: build
+	$(BIN)/pytest -m soak --timeout 3600
+
+# the compiled modules with bounds checks and live-object counters, in a copy of the tree
+debug: build
+	rm -rf build/debug && mkdir -p build/debug
+	cp -r src tests bench setup.py pyproject.toml README.md LICENSE docs examples build/debug/
+	find build/debug/src -name '*.so' -delete
+	cd build/debug && FASTRELAY_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd build/debug && PYTHONPATH=$(CURDIR)/build/debug/src FASTRELAY_DEBUG=1 $(CURDIR)/$(BIN)/pytest -m "not soak" tests
+
+wheel: build
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
+
+docs: build
+	$(BIN)/python -m fastrelay.config.reference > docs/parameters.md
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	find src -name '*.so' -delete
