@@ -162,6 +162,10 @@ def test_postsuper_says_what_postfix_says(office, capfd, monkeypatch):
     assert office.run("postsuper", "-d", "ALL") == 0
     assert said() == "postsuper: Deleted: 1 message\n"
     assert not first.messages and not second.messages
+    first.messages["AAAAAA"] = message("AAAAAA")
+    assert office.run("postsuper", "-h", "ALL", "hold") == 0
+    assert said() == "postsuper: Placed on hold: 0 messages\n"
+    assert first.messages["AAAAAA"]["state"] == "deferred"
     assert office.run("postsuper") == 0
     assert office.run("postsuper", "-d") == 1
     assert "option requires an argument -- 'd'" in said()

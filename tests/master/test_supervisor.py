@@ -284,9 +284,20 @@ def test_mailbox_helper_lives_and_dies_with_its_worker(system):
     assert euid == "0" and said == "hello" and alive(int(helper))
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(int(helper)))
-    wait_until(lambda: number in system.worker_pids())
+    wait_until(lambda: system.worker_pids().get(number, pid) != pid)
+    assert "mailbox helper" not in system.log()
+    os.kill(int(next(helper_of(system, number))), signal.SIGKILL)
+    system.wait_log(f"process mailbox helper {number} pid")
     system.signal(signal.SIGTERM)
     assert system.wait() == 0
+
+
+def helper_of(system, number):
+    """The process id that worker `number` has from its helper."""
+    while True:
+        found, _, word = system.ask()
+        if found == number:
+            yield word.split("/")[0]
 
 
 def test_unusable_listener_is_one_line(system):

@@ -80,11 +80,11 @@ def _ask(action: Action, value: str) -> None:
 def _carry_out(relay: Client, action: Action, directories: set[str]) -> None:
     states = [state for state in action.states if not directories or state in directories]
     done = 0
-    if action.ids:
+    if action.ids and states:
         for item in relay.call_with_ids(action.verb, list(_good(action.ids)), states=states):
             say("postsuper", f"{item['id']}: {action.one}")
             done += 1
-    if action.everything:
+    if action.everything and states:
         done += sum(1 for _ in relay.call_with_ids(action.verb, None, states=states))
     say("postsuper", f"{action.total}: {done} message{'' if done == 1 else 's'}")
 

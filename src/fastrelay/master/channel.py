@@ -46,7 +46,7 @@ def _rebuild(directory: Path, settings: Any, entries: Any, services: Any, warnin
     return config
 
 
-copyreg.pickle(Config, _reduce)  # type: ignore[arg-type]
+copyreg.pickle(Config, _reduce)
 
 
 class Receiver:

@@ -263,9 +263,9 @@ class Supervisor:
             self._warn(f"fastrelay worker {child.number}: bad command startup -- throttling, {wait:g} s")
 
     def _helper_ended(self, child: Child, status: int) -> None:
-        """Its worker has lost half of its rights: replace both."""
+        """Status 0: its worker ended first. Else the worker has lost half of its rights: replace both."""
         pid, child.helper = child.helper, 0
-        if child.pid and self.phase in (Phase.STARTING, Phase.RUNNING):
+        if status and child.pid and self.phase in (Phase.STARTING, Phase.RUNNING):
             self._warn(f"process mailbox helper {child.number} pid {pid} {describe_end(status)}")
             child.signal(signal.SIGTERM)
 
