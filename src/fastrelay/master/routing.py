@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastrelay.config import Config, section
-from fastrelay.delivery.interfaces import own_addresses
+from fastrelay.config.interfaces import receiving_interfaces
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.rewrite.recipients import RecipientCheck, RecipientMaps
 from fastrelay.rewrite.resolve import ResolveLookups, Resolver
@@ -18,12 +18,20 @@ from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher,
 Log = Callable[[bytes, bytes], None]
 
 
+def own_addresses(config: Config) -> frozenset[str]:
+    """inet_interfaces and proxy_interfaces: what an MX record or a literal names when it names us."""
+    words = [config.text(name).replace(",", " ").split() for name in ("inet_interfaces", "inet_protocols")]
+    found = {str(interface.ip) for interface in receiving_interfaces(words[0], words[1])}
+    return frozenset(found | set(config.text("proxy_interfaces").replace(",", " ").split()))
+
+
 class Routing:
     """`error` is the mail log's, for tables that cannot be opened (`unsupported dictionary type: dbm`)."""
 
     def __init__(self, config: Config, error: Log) -> None:
         self._config = config
         self._error = error
+        self.own_addresses = own_addresses(config)
         self._tables: dict[str, Table] = {}
         self.rewriter = Rewriter(section(RewriteSettings, config))
         settings = section(ResolveSettings, config)
@@ -38,7 +46,7 @@ class Routing:
             virtual_mailbox_domains=lists[2],
             relay_domains=relay_domains,
             transport_maps=self.maps("transport_maps"),
-            own_addresses=own_addresses(),
+            own_addresses=self.own_addresses,
             static=not any(matcher.tables for matcher in (*lists, relay_domains)),
         )
         self.resolver = Resolver(settings, lookups)

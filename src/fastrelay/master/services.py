@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastrelay.config import Config, Service, section
-from fastrelay.delivery.interfaces import own_addresses
 from fastrelay.master.transports import log_name
 from fastrelay.smtpd import restrictions
 from fastrelay.smtpd.journal import Journal
@@ -35,7 +34,7 @@ def make_service(service: Service, config: Config, worker: Worker) -> SmtpdServi
             rewriter=routing.rewriter,
             checks=checks,
             networks=routing.networks(settings.mynetworks),
-            own_addresses=frozenset(address.encode() for address in own_addresses()),
+            own_addresses=frozenset(address.encode() for address in routing.own_addresses),
             new_id=worker.spool.new_id,
             queue_name=worker.queue_name,
             has_room=worker.spool.has_room,

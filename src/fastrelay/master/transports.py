@@ -11,7 +11,6 @@ from fastrelay.config import Config, Service, section
 from fastrelay.delivery.discard import DiscardAgent
 from fastrelay.delivery.dns import Resolver
 from fastrelay.delivery.error import ErrorAgent
-from fastrelay.delivery.interfaces import own_addresses
 from fastrelay.delivery.local import LocalAgent, LocalParts
 from fastrelay.delivery.mailbox_helper import MailboxClient
 from fastrelay.delivery.mailbox_settings import LocalSettings, MailboxSettings, VirtualSettings
@@ -68,7 +67,7 @@ def make_agents(config: Config, routing: Routing, around: Surroundings) -> dict[
     """An agent for each transport that fastrelay has a delivery agent for."""
     resolver = Resolver(
         section(ResolverSettings, config),
-        own_addresses=own_addresses(),
+        own_addresses=routing.own_addresses,
         log=lambda text: around.line(b"smtp", text),
     )
     agents: dict[bytes, Agent] = {}
