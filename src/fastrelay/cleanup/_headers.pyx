@@ -6,6 +6,7 @@ Invariant: only CRLF.CRLF ends the contents (RFC 5321 4.1.1.4), or .CRLF right a
 in LF alone is a line all the same, as in Postfix with smtpd_forbid_bare_newline = normalize: its dot is
 unstuffed, and a lone dot beside a bare LF is dropped, never an end. A line is stored with a dot in front only
 if that dot is followed by another, so the stored form of a message is unique.
+Above 500 lines because scanner and cleaner share the raw header buffer, which no other module is to see.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
