@@ -76,7 +76,7 @@ def test_esmtp_parameters():
     second.original, second.notify = b"b+c@old.test", Notify.NEVER
     commands = commands_for(delivery, ALL_FEATURES)
     assert commands[:4] == [
-        b"MAIL FROM:<sender@here.test> SIZE=77 BODY=8BITMIME SMTPUTF8 ENVID=QQ+2B1 RET=HDRS",
+        b"MAIL FROM:<sender@here.test> SIZE=77 BODY=8BITMIME ENVID=QQ+2B1 RET=HDRS SMTPUTF8",
         b"RCPT TO:<a@x.test> ORCPT=rfc822;orig@x.test NOTIFY=SUCCESS,FAILURE",
         b"RCPT TO:<b+c@x.test> ORCPT=rfc822;b+2Bc@old.test NOTIFY=NEVER",
         b"RCPT TO:<d@x.test>",

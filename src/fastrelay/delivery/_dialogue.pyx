@@ -6,14 +6,17 @@ with run() and learns in run_ended() that it took no more. A Transaction's comma
 oldest step that was sent and not answered. A reply when nothing is owed means that both sides disagree
 about where they are: the connection is aborted and nothing of it counts as success.
 Invariant: each delivery taken is reported once, or handed back as unfinished; each run ends once.
+The file is long because replies, verdicts and what is sent next are one state machine over two transactions.
 """
 
 from libc.math cimport INFINITY
 from libc.string cimport memchr
 
 from fastrelay._bytes cimport (
-    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_byte, buffer_free, buffer_init, buffer_object, bytes_ptr,
-    is_digit,
+    FASTRELAY_DEBUG, ByteBuffer, buffer_free, buffer_init, buffer_object, bytes_ptr, is_digit,
+)
+from fastrelay.delivery._commands cimport (
+    EIGHT_BIT_BODY, EIGHT_BIT_HEADER, LONG_LINES, SMTPUTF8, append_text, mail_command, rcpt_command,
 )
 
 from fastrelay.borders import Outcome, Status
@@ -22,17 +25,6 @@ from fastrelay.delivery.smtp_text import fold_lines, printable, reply_dsn
 cdef object SENT = Status.SENT
 cdef object DEFERRED = Status.DEFERRED
 cdef object BOUNCED = Status.BOUNCED
-
-cdef enum:
-    # Flag and Notify of borders.py
-    EIGHT_BIT_BODY = 1
-    EIGHT_BIT_HEADER = 2
-    LONG_LINES = 4
-    SMTPUTF8 = 8
-    BODY_8BITMIME = 16
-    BODY_7BIT = 32
-    RET_FULL = 64
-    RET_HDRS = 128
 
 cdef enum:
     RSET_STEP = 0
@@ -774,98 +766,14 @@ cdef class Dialogue:
 
     cdef int _command(self, Transaction t, Py_ssize_t step, ByteBuffer *out) except -1:
         if step == RSET_STEP:
-            _append(out, b"RSET\r\n")
+            append_text(out, b"RSET\r\n")
         elif step == MAIL_STEP:
-            self._mail_command(t, out)
+            mail_command(out, t.delivery.message.envelope, self.features)
         elif step < t.data_step():
-            self._rcpt_command(t, t.todo[step - RCPT_STEP], out)
+            rcpt_command(out, t.delivery, t.todo[step - RCPT_STEP], self.dsn)
         else:
-            _append(out, b"DATA\r\n")
+            append_text(out, b"DATA\r\n")
         return 0
-
-    cdef int _mail_command(self, Transaction t, ByteBuffer *out) except -1:
-        envelope = t.delivery.message.envelope
-        cdef int flags = envelope.flags
-        _append(out, b"MAIL FROM:<")
-        _append_argument(out, envelope.sender)
-        buffer_byte(out, 62)
-        if self.size_limit is not None and envelope.size:
-            _append(out, b" SIZE=%d" % envelope.size)
-        if self.features.eight_bit_mime:
-            if flags & (EIGHT_BIT_BODY | BODY_8BITMIME):
-                _append(out, b" BODY=8BITMIME")
-            elif flags & BODY_7BIT:
-                _append(out, b" BODY=7BIT")
-        if flags & SMTPUTF8 and self.features.smtputf8:
-            _append(out, b" SMTPUTF8")
-        if self.dsn:
-            if envelope.envid:
-                _append(out, b" ENVID=")
-                _append_argument(out, envelope.envid)
-            if flags & RET_FULL:
-                _append(out, b" RET=FULL")
-            elif flags & RET_HDRS:
-                _append(out, b" RET=HDRS")
-        _append(out, b"\r\n")
-        return 0
-
-    cdef int _rcpt_command(self, Transaction t, Py_ssize_t i, ByteBuffer *out) except -1:
-        delivery = t.delivery
-        cdef bytes orcpt
-        _append(out, b"RCPT TO:<")
-        if delivery.addresses:
-            _append_argument(out, delivery.addresses[i])
-        else:
-            _append_argument(out, delivery.message.envelope.recipients[delivery.recipients[i]].address)
-        buffer_byte(out, 62)
-        if self.dsn:
-            recipient = delivery.message.envelope.recipients[delivery.recipients[i]]
-            orcpt = recipient.orcpt
-            if not orcpt and recipient.original:
-                orcpt = _xtext_address(recipient.original)
-            if orcpt:
-                _append(out, b" ORCPT=")
-                _append_argument(out, orcpt)
-            if recipient.notify:
-                _append(out, b" NOTIFY=" + _notify_words(recipient.notify))
-        _append(out, b"\r\n")
-        return 0
-
-
-cdef int _append(ByteBuffer *out, bytes text) except -1:
-    return buffer_append(out, <bytes_ptr><const char *>text, len(text))
-
-
-cdef int _append_argument(ByteBuffer *out, bytes text) except -1:
-    """What came from outside: a control character in it would be a second command."""
-    cdef bytes_ptr data = <bytes_ptr><const char *>text
-    cdef Py_ssize_t i
-    for i in range(len(text)):
-        if data[i] < 32 or data[i] == 127:
-            raise AssertionError(f"control character in a stored address: {text!r}")
-    return buffer_append(out, data, len(text))
-
-
-cdef bytes _xtext_address(bytes address):
-    """RFC 3461 4.2: the original recipient as Postfix sends it when the client gave no ORCPT."""
-    cdef Py_ssize_t i
-    cdef unsigned char c
-    cdef bytes_ptr data = <bytes_ptr><const char *>address
-    for i in range(len(address)):
-        c = data[i]
-        if c < 33 or c > 126 or c == 43 or c == 61:
-            return (b"rfc822;" if address.isascii() else b"utf-8;") + b"".join([
-                b"+%02X" % c if c < 33 or c == 127 or c == 43 or c == 61 else bytes((c,)) for c in address
-            ])
-    return b"rfc822;" + address
-
-
-cdef bytes _notify_words(int notify):
-    if notify & 1:
-        return b"NEVER"
-    return b",".join([
-        word for bit, word in ((2, b"SUCCESS"), (4, b"FAILURE"), (8, b"DELAY")) if notify & bit
-    ])
 
 
 def _chunks(list content):
