@@ -65,7 +65,7 @@ class Worker:
         self.context = context
         self.loop = loop
         self.log = cast(MailLog, context.log)
-        self.log.wants_flush = lambda: loop.call_later(LOG_DELAY, self.log.flush)
+        self.log.wants_flush = self._flush_log_soon
         self.names = ClientNames()
         self.services: list[SmtpdService] = []
         self._servers: list[asyncio.Server] = []
@@ -97,7 +97,7 @@ class Worker:
             self.context.queue_fd,
             self.context.shards,
             section(QueueSettings, config),
-            notify=lambda: self.loop.call_soon_threadsafe(self._batch_done),
+            notify=self._notify,
             fatal=self._queue_failed,
             critical=self._queue_damaged,
         )
@@ -188,6 +188,13 @@ class Worker:
         return sum(service.connection_count for service in self.services + self._retired)
 
     # What the loop calls
+
+    def _flush_log_soon(self) -> None:
+        self.loop.call_later(LOG_DELAY, self.log.flush)
+
+    def _notify(self) -> None:
+        """From the commit thread."""
+        self.loop.call_soon_threadsafe(self._batch_done)
 
     def _make_connection(self, position: int) -> asyncio.Protocol:
         return self.services[position].factory()

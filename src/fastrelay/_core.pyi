@@ -1,0 +1,83 @@
+from collections.abc import Awaitable, Callable, Iterable
+from enum import IntEnum
+from typing import Any
+
+from fastrelay.borders import Envelope, Recipient
+from fastrelay.rewrite._address import Address
+
+class Status(IntEnum):
+    NEED_DATA = 0
+    WAIT = 1
+    MESSAGE_READY = 2
+    DELAY = 3
+    CLOSE = 4
+
+class Stage(IntEnum):
+    HELO = 0
+    MAIL = 1
+    RCPT = 2
+    DATA = 3
+    END_OF_DATA = 4
+
+def live_objects() -> int: ...
+
+class SessionRules:
+    myhostname: bytes
+    greeting: bytes
+    helo_reply: bytes
+    ehlo_reply: bytes
+    checks: tuple[Callable[..., Any] | None, ...]
+    def __init__(
+        self,
+        settings: Any,
+        *,
+        ehlo_reply: bytes,
+        checks: Iterable[Callable[..., Any] | None],
+        new_id: Callable[[float], int],
+        queue_name: Callable[[int], bytes],
+        has_room: Callable[[int], bool],
+        rewrite: Callable[[Address], Address],
+        received: Callable[[Any, float], bytes],
+        dates: Callable[[float], tuple[bytes, bytes]],
+        is_forbidden: Callable[[bytes], bool],
+    ) -> None: ...
+
+class Transaction:
+    sender: Address | None
+    recipients: list[Recipient]
+    flags: int
+    envid: bytes
+    size: int
+    message_id: int | None
+    queue_id: bytes
+
+class ReceiveSession:
+    rules: SessionRules
+    client: Any
+    journal: Any
+    waiting: Awaitable[bytes | None]
+    transaction: Transaction
+    helo: bytes
+    protocol: bytes
+    def __init__(self, rules: SessionRules, client: Any, journal: Any) -> None: ...
+    def feed(self, data: bytes, now: float) -> int: ...
+    def output(self) -> bytes: ...
+    def resume(self, answer: bytes | None, now: float) -> int: ...
+    def proceed(self, now: float) -> int: ...
+    def take_message(self) -> tuple[int, Envelope, tuple[bytes, bytes]]: ...
+    def committed(self, now: float, refusal: bytes | None = None) -> int: ...
+    def abandon(self) -> None: ...
+    def refuse(self, reply: bytes) -> None: ...
+    @property
+    def buffered(self) -> int: ...
+    @property
+    def in_content(self) -> bool: ...
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def is_waiting(self) -> bool: ...
+    @property
+    def last_verb(self) -> bytes: ...
+    @property
+    def with_protocol(self) -> bytes: ...
+    def counts(self) -> list[tuple[bytes, int, int]]: ...
