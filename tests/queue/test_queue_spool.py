@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from support.queue_lab import MIB, Lab, envelope, outcome
 
 from fastrelay.borders import Status
 from fastrelay.queue._record import CorruptRecord, live_objects
 from fastrelay.queue.spool import Entry, SpoolLocked, State
+from support.queue_lab import MIB, Lab, envelope, outcome
 
 SENT, DEFERRED, BOUNCED = Status.SENT, Status.DEFERRED, Status.BOUNCED
 
@@ -34,7 +34,7 @@ def test_a_message_is_there_after_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 1023, 1024, 262144, 262145, MIB, 3 * MIB + 7, 9 * MIB])
 def test_messages_longer_than_a_segment(tmp_path: Path, size: int) -> None:
     lab = Lab(tmp_path)
-    body = random.Random(size).randbytes(size)  # noqa: S311
+    body = random.Random(size).randbytes(size)
     before = lab.store(envelope("before"), [b"b"])
     entry = lab.store(envelope(), [body[:1000], body[1000:]])
     after = lab.store(envelope("after"), [b"a"])

@@ -140,7 +140,7 @@ class Spool:
             if shard.used:
                 self._cleaner.want_spares(shard, 1)
                 self._cleaner.retire(shard)
-        self._warm_up()
+        self._warm_up(self._current)
 
     def stop(self) -> None:
         """Write what waits, call back for it, end the threads. A clean stop vouches for the last batches."""
@@ -315,9 +315,10 @@ class Spool:
     def _batch_done(self, done: Issued) -> None:
         shard, segment = done.shard, done.segment
         if segment is not None and segment.number not in shard.segments:
-            if shard.segments:
-                self._segment_filled(shard)
+            self._segment_begun(shard)
             shard.segments[segment.number] = segment
+        if segment is not None and done.batch is not None and done.batch.offset * 2 > segment.size:
+            self._warm_next(shard)
         shard.floor = done.floor
         for record in done.batch.records if done.batch is not None else ():
             entry = record.entry
@@ -377,19 +378,23 @@ class Spool:
             if not waiting or entry.state is State.DONE:
                 del self._unwritten[entry.message_id]
 
-    def _segment_filled(self, shard: Shard) -> None:
-        """The shard goes on in its next segment: new mail goes to the next shard, this one gets another
-        spare.
-        """
-        self._cleaner.want_spares(shard, 1)
-        if shard is self._all[self._current]:
+    def _segment_begun(self, shard: Shard) -> None:
+        """A spare was taken. When a segment is full new mail goes to the next shard."""
+        if shard.segments and shard is self._all[self._current]:
+            shard.wanted_spares = 1
             self._current = (self._current + 1) % len(self._all)
-        self._warm_up()
+            self._warm_up(self._current)
+        self._cleaner.want_spares(shard, max(1, shard.wanted_spares))
 
-    def _warm_up(self) -> None:
-        """The shard for new mail and the one after it have a segment and a reserve."""
-        for step in range(min(2, len(self._all))):
-            self._cleaner.want_spares(self._all[(self._current + step) % len(self._all)], 2)
+    def _warm_up(self, index: int) -> None:
+        """A shard for new mail has a segment and a reserve."""
+        self._cleaner.want_spares(self._all[index], 2)
+
+    def _warm_next(self, shard: Shard) -> None:
+        """The segment for new mail is half full: the next shard gets ready."""
+        following = (self._current + 1) % len(self._all)
+        if shard is self._all[self._current] and self._all[following].wanted_spares < 2:
+            self._warm_up(following)
 
     # --- the timer
 
