@@ -12,6 +12,7 @@ from setuptools import Extension, setup
 COMPILED = [
     "_core",
     "wire._smtp",
+    "wire._parameters",
     "cleanup._headers",
     "cleanup._recipients",
     "rewrite._address",

@@ -23,14 +23,14 @@ from fastrelay.rewrite._address cimport (
     PATH_ALLOW_NULL, PATH_BAD_UTF8, PATH_MISSING, PATH_OK, PATH_STRICT, PATH_UTF8, PATH_UTF8_LOCAL, Address, Path,
     PathResult, address_of, scan_path,
 )
-from fastrelay.wire._smtp cimport (
-    NUMBER_BAD, NUMBER_OK, Number, has_control, next_word, parse_number, split_parameter, valid_utf8, valid_xtext,
-    verb_of,
+from fastrelay.wire._parameters cimport (
+    MailParameters, RcptParameters, parse_mail_parameters, parse_rcpt_parameters, printable,
 )
+from fastrelay.wire._smtp cimport NUMBER_OK, has_control, next_word, parse_number, valid_utf8, verb_of
 
 import enum
 
-from fastrelay.borders import Envelope, Flag, Notify, Recipient
+from fastrelay.borders import Envelope, Flag, Recipient
 from fastrelay.cleanup._recipients import unique
 from fastrelay.wire import replies
 from fastrelay.wire.commands import COMMANDS, LOG_ORDER, Verb
@@ -67,26 +67,9 @@ cdef enum:  # wire.commands.Verb
     EHLO, MAIL, RCPT, DATA, BDAT, RSET, NOOP, VRFY, ETRN, QUIT, HELP, STARTTLS, AUTH, XCLIENT, XFORWARD, EXPN
     VERBS
 
-cdef enum:  # the parameters of MAIL, one bit each
-    P_SIZE = 1
-    P_BODY = 2
-    P_SMTPUTF8 = 4
-    P_RET = 8
-    P_ENVID = 16
-    P_AUTH = 32
-
-cdef int SMTPUTF8 = Flag.SMTPUTF8, BODY_8BITMIME = Flag.BODY_8BITMIME, BODY_7BIT = Flag.BODY_7BIT
-cdef int RET_FULL = Flag.RET_FULL, RET_HDRS = Flag.RET_HDRS
+cdef int SMTPUTF8 = Flag.SMTPUTF8
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
-cdef dict _MAIL_PARAMETER_REPLIES = {
-    P_SIZE: replies.R501_SIZE,
-    P_BODY: replies.R501_BODY,
-    P_SMTPUTF8: replies.R501_MAIL_SYNTAX,
-    P_RET: replies.R501_RET,
-    P_ENVID: replies.R501_ENVID,
-    P_AUTH: replies.R501_MAIL_AUTH,
-}
 
 cdef bint ENDS_GROUP[VERBS]
 cdef bint IS_JUNK[VERBS]
@@ -528,7 +511,7 @@ cdef class ReceiveSession:
         cdef bytes name = slice_object(rest).strip(b" \t")
         if not name:
             return self._count(replies.R501_EHLO_SYNTAX if verb == EHLO else replies.R501_HELO_SYNTAX)
-        self._candidate = _printable(name[:255])
+        self._candidate = printable(name[:255])
         return self._check(0, self._candidate)
 
     cdef int _hello_checked(self, bytes refusal) except -1:
@@ -543,6 +526,7 @@ cdef class ReceiveSession:
     cdef int _mail(self, Slice rest) except -1:
         """RFC 5321 4.1.1.2."""
         cdef Path path
+        cdef MailParameters found
         cdef PathResult result
         cdef bytes refusal
         cdef Transaction t = self.transaction
@@ -555,19 +539,17 @@ cdef class ReceiveSession:
             return self._count(replies.R501_MAIL_SYNTAX)
         result = scan_path(rest, flags | PATH_UTF8, &path)
         if result == PATH_OK:
-            refusal = self._mail_parameters(slice_of(rest.data + path.used, rest.size - path.used))
+            refusal = parse_mail_parameters(slice_of(rest.data + path.used, rest.size - path.used),
+                                            self.rules.size_limit, self.rules.utf8, self.rules.dsn, &found)
             if refusal is not None:
-                return self._mail_refused(refusal)
-            if not t.flags & SMTPUTF8:
+                return self._count(refusal)
+            if not found.flags & SMTPUTF8:
                 result = scan_path(rest, flags, &path)
         if result != PATH_OK:
-            return self._mail_refused(_path_reply(result, True))
+            return self._count(_path_reply(result, True))
+        t.size, t.flags, t.envid = found.size, found.flags, slice_object(found.envid)
         t.sender = self._canonical(address_of(&path))
         return self._check(1, t.sender.external)
-
-    cdef int _mail_refused(self, bytes refusal) except -1:
-        self._reset()
-        return self._count(refusal)
 
     cdef int _mail_checked(self, bytes refusal) except -1:
         cdef bytes sender = self.transaction.sender.external
@@ -579,66 +561,10 @@ cdef class ReceiveSession:
             return 0
         return self._count(replies.R250_SENDER_OK)
 
-    cdef bytes _mail_parameters(self, Slice rest):
-        """SIZE, BODY, SMTPUTF8, RET, ENVID, AUTH: a refusal, or None. Each at most once."""
-        cdef Slice keyword, value, word
-        cdef bint has_value
-        cdef int seen = 0, bit
-        cdef Transaction t = self.transaction
-        if rest.size and rest.data[0] != 32 and rest.data[0] != 9:
-            return replies.R501_SENDER_ADDRESS
-        word = next_word(&rest)
-        while word.size:
-            has_value = split_parameter(word, &keyword, &value)
-            bit = _mail_keyword(keyword)
-            if bit == 0 or (bit == P_SMTPUTF8 and (has_value or not self.rules.utf8)) or (
-                    (bit == P_RET or bit == P_ENVID) and not self.rules.dsn):
-                return replies.r555_unsupported(_printable(slice_object(word)))
-            if seen & bit or (not has_value and bit != P_SMTPUTF8):
-                return _MAIL_PARAMETER_REPLIES[bit]
-            seen |= bit
-            refusal = self._mail_parameter(bit, word, value)
-            if refusal is not None:
-                return refusal
-            word = next_word(&rest)
-        return None
-
-    cdef bytes _mail_parameter(self, int bit, Slice word, Slice value):
-        cdef Transaction t = self.transaction
-        cdef Number number
-        if bit == P_SIZE:
-            number = parse_number(value, &t.size)
-            if number == NUMBER_BAD:
-                return replies.R501_SIZE
-            if number != NUMBER_OK or (self.rules.size_limit and t.size > self.rules.size_limit):
-                return replies.R552_SIZE_LIMIT
-        elif bit == P_BODY:
-            if equals_nocase(value, b"8bitmime", 8):
-                t.flags |= BODY_8BITMIME
-            elif equals_nocase(value, b"7bit", 4):
-                t.flags |= BODY_7BIT
-            else:
-                return replies.r555_unsupported(_printable(slice_object(word)))
-        elif bit == P_SMTPUTF8:
-            t.flags |= SMTPUTF8
-        elif bit == P_RET:
-            if equals_nocase(value, b"full", 4):
-                t.flags |= RET_FULL
-            elif equals_nocase(value, b"hdrs", 4):
-                t.flags |= RET_HDRS
-            else:
-                return replies.R501_RET
-        elif bit == P_ENVID:
-            if value.size > 100 or not valid_xtext(value):  # RFC 3461 4.4
-                return replies.R501_ENVID
-            t.envid = slice_object(value)
-        elif not (valid_xtext(value) or (value.size == 2 and value.data[0] == 60 and value.data[1] == 62)):
-            return replies.R501_MAIL_AUTH
-        return None
-
     cdef int _rcpt(self, Slice rest) except -1:
         """RFC 5321 4.1.1.3."""
         cdef Path path
+        cdef RcptParameters found
         cdef PathResult result
         cdef bytes refusal
         cdef Address address
@@ -654,15 +580,16 @@ cdef class ReceiveSession:
         if result != PATH_OK:
             return self._count(_path_reply(result, False))
         address = address_of(&path)
-        recipient = Recipient(address.external, address.external)
-        refusal = self._rcpt_parameters(slice_of(rest.data + path.used, rest.size - path.used), recipient)
+        refusal = parse_rcpt_parameters(
+            slice_of(rest.data + path.used, rest.size - path.used), self.rules.dsn, &found)
         if refusal is not None:
             return self._count(refusal)
         if self.rules.recipient_limit and len(t.recipients) >= self.rules.recipient_limit:
             return self._too_many_recipients()
+        original = address.external
         address = self._canonical(address)
-        recipient.address = address.external
-        self._candidate = (recipient, address)
+        self._candidate = (
+            Recipient(address.external, original, slice_object(found.orcpt), found.notify), address)
         return self._check(2, self._candidate)
 
     cdef int _too_many_recipients(self) except -1:
@@ -687,28 +614,6 @@ cdef class ReceiveSession:
             self.journal.client_accepted(self)
         t.recipients.append(recipient)
         return self._count(replies.R250_RECIPIENT_OK)
-
-    cdef bytes _rcpt_parameters(self, Slice rest, recipient):
-        """NOTIFY and ORCPT (RFC 3461 4.1, 4.2): a refusal, or None."""
-        cdef Slice keyword, value, word, kind, text
-        if rest.size and rest.data[0] != 32 and rest.data[0] != 9:
-            return replies.R501_RECIPIENT_ADDRESS
-        word = next_word(&rest)
-        while word.size:
-            split_parameter(word, &keyword, &value)
-            if self.rules.dsn and equals_nocase(keyword, b"notify", 6):
-                notify = _NOTIFY.get(slice_object(value).upper())
-                if notify is None or recipient.notify:
-                    return replies.R501_NOTIFY
-                recipient.notify = notify
-            elif self.rules.dsn and equals_nocase(keyword, b"orcpt", 5):
-                if recipient.orcpt or not _valid_orcpt(value):
-                    return replies.R501_ORCPT
-                recipient.orcpt = slice_object(value)
-            else:
-                return replies.r555_unsupported(_printable(slice_object(word)))
-            word = next_word(&rest)
-        return None
 
     cdef int _data(self, Slice rest) except -1:
         """RFC 5321 4.1.1.4."""
@@ -803,7 +708,7 @@ cdef class ReceiveSession:
             rest = slice_of(rest.data + path.used, rest.size - path.used)
             word = next_word(&rest)
             if word.size == 0 or equals_nocase(word, b"smtputf8", 8):
-                return self._count(replies.r252_unverified(_printable(address_of(&path).external)))
+                return self._count(replies.r252_unverified(printable(address_of(&path).external)))
         return self._count(replies.R501_RECIPIENT_ADDRESS)
 
     cdef int _etrn(self, Slice rest) except -1:
@@ -814,7 +719,7 @@ cdef class ReceiveSession:
         if domain.size == 0 or next_word(&rest).size:
             return self._count(replies.R500_ETRN_SYNTAX)
         name = slice_object(domain)
-        return self._count(replies.r459_no_flush(_printable(name[:255])))
+        return self._count(replies.r459_no_flush(printable(name[:255])))
 
     # End of data -----------------------------------------------------------------------------------
 
@@ -885,21 +790,6 @@ cdef class ReceiveSession:
 
 # Helpers -------------------------------------------------------------------------------------------
 
-cdef dict _notify_values():
-    """Every legal NOTIFY value: NEVER alone, or the others in any order, each once."""
-    from itertools import permutations
-
-    values = {b"NEVER": int(Notify.NEVER)}
-    others = (Notify.SUCCESS, Notify.FAILURE, Notify.DELAY)
-    for length in (1, 2, 3):
-        for chosen in permutations(others, length):
-            values[b",".join([n.name.encode() for n in chosen])] = sum(int(n) for n in chosen)
-    return values
-
-
-cdef dict _NOTIFY = _notify_values()
-
-
 cdef bint _skip_keyword(Slice *rest, const char *keyword, Py_ssize_t size) noexcept nogil:
     """Take `FROM:` or `TO:` off, ASCII case and blanks before it aside."""
     while rest.size and (rest.data[0] == 32 or rest.data[0] == 9):
@@ -912,33 +802,6 @@ cdef bint _skip_keyword(Slice *rest, const char *keyword, Py_ssize_t size) noexc
     return True
 
 
-cdef int _mail_keyword(Slice keyword) noexcept nogil:
-    if equals_nocase(keyword, b"size", 4):
-        return P_SIZE
-    if equals_nocase(keyword, b"body", 4):
-        return P_BODY
-    if equals_nocase(keyword, b"smtputf8", 8):
-        return P_SMTPUTF8
-    if equals_nocase(keyword, b"ret", 3):
-        return P_RET
-    if equals_nocase(keyword, b"envid", 5):
-        return P_ENVID
-    if equals_nocase(keyword, b"auth", 4):
-        return P_AUTH
-    return 0
-
-
-cdef bint _valid_orcpt(Slice value) noexcept nogil:
-    """`addr-type ";" xtext` (RFC 3461 4.2), 500 bytes at most."""
-    cdef bytes_ptr semicolon = <bytes_ptr>memchr(value.data, 59, value.size) if value.size else NULL
-    cdef Py_ssize_t kind
-    if semicolon == NULL or value.size > 500:
-        return False
-    kind = semicolon - value.data
-    return kind > 0 and valid_xtext(slice_of(value.data, kind)) and valid_xtext(
-        slice_of(semicolon + 1, value.size - kind - 1))
-
-
 cdef bytes _path_reply(PathResult result, bint is_sender):
     if result == PATH_MISSING:
         return replies.R501_MAIL_SYNTAX if is_sender else replies.R501_RCPT_SYNTAX
@@ -947,10 +810,3 @@ cdef bytes _path_reply(PathResult result, bint is_sender):
     if result == PATH_UTF8_LOCAL:
         return replies.R553_NOT_SMTPUTF8
     return replies.R501_SENDER_ADDRESS if is_sender else replies.R501_RECIPIENT_ADDRESS
-
-
-cdef bytes _printable(bytes text):
-    """Safe in a reply, a header and a log line: anything but printable ASCII becomes `?`."""
-    if text.isascii() and text.isalnum():
-        return text
-    return bytes([c if 32 <= c < 127 else 63 for c in text])
