@@ -19,6 +19,7 @@ from fastrelay._bytes cimport (
     equals_nocase, slice_bytes, slice_object, slice_of,
 )
 from fastrelay.cleanup._headers cimport BARE_LF, TOO_BIG, ContentScanner, HeaderCleaner
+from fastrelay.cleanup._recipients cimport unique_recipients
 from fastrelay.rewrite._address cimport (
     PATH_ALLOW_NULL, PATH_BAD_UTF8, PATH_MISSING, PATH_OK, PATH_STRICT, PATH_UTF8, PATH_UTF8_LOCAL, Address, Path,
     PathResult, address_of, scan_path,
@@ -31,7 +32,6 @@ from fastrelay.wire._smtp cimport NUMBER_OK, has_control, next_word, parse_numbe
 import enum
 
 from fastrelay.borders import Envelope, Flag, Recipient
-from fastrelay.cleanup._recipients import unique
 from fastrelay.wire import replies
 from fastrelay.wire.commands import COMMANDS, LOG_ORDER, Verb
 
@@ -756,7 +756,7 @@ cdef class ReceiveSession:
             self.journal.reject(self, Verb(self._verb).name.encode(), refusal, b"")
             return self._content_refused(refusal)
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
-        t.recipients = unique(t.recipients, self.rules.duplicate_limit)
+        t.recipients = unique_recipients(t.recipients, self.rules.duplicate_limit)
         header = cleaner.clean(content, self.rules.received(self, self._now), add_missing, t.sender.external,
                                t.queue_id, date, stamp)
         if cleaner.hops >= self.rules.hop_limit:

@@ -38,6 +38,7 @@ class SlotAgent:
                 delivery.started = time.time()
                 outcomes = await self._handle(delivery)
                 self._report(delivery, outcomes)
+                queue.succeeded()
         finally:
             queue.release()
 

@@ -54,7 +54,7 @@ class Routing:
             settings,
             self.resolver,
             RecipientMaps(
-                rewriting=(self.maps("virtual_alias_maps"),),
+                rewriting=(),  # tables that rewrite are not read yet: what they would make known is not
                 local_recipient_maps=self.maps("local_recipient_maps"),
                 virtual_mailbox_maps=self.maps("virtual_mailbox_maps"),
                 relay_recipient_maps=self.maps("relay_recipient_maps"),
