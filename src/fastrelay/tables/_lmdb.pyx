@@ -1,7 +1,8 @@
 """Look keys up in an LMDB 0.9 file: hash:, btree: and lmdb: tables (tables/lmdb_table.py) ask it per recipient.
 
-Every lookup stats the file, so that a replaced one is seen at once and a truncated one is not touched, and
-every offset is checked against what is mapped: no file makes it crash or answer "not found" wrongly.
+Every lookup asks fstat(2) for the change time, which a rename over the file, an unlink, a truncation and a
+write all move, so that the next lookup sees them; four times a second the path is looked at as well. Every
+offset is checked against what is mapped: no file makes it crash or answer "not found" wrongly.
 No lock is needed. Our files never change once renamed into place. Debian's postmap changes its own in
 place: LMDB leaves the pages of the last two committed transactions alone while it writes the next
 (mdb_find_oldest), so an answer counts when at most one transaction ended meanwhile, and is sought
@@ -10,7 +11,7 @@ again otherwise. Keys and values end in a NUL or not, as postmap -N or -n made t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport errno
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strerror
 from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
@@ -26,6 +27,14 @@ cdef extern from "<sys/stat.h>" nogil:
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *, size_t)
+
+cdef extern from "<time.h>" nogil:
+    ctypedef int clockid_t
+    struct timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    clockid_t CLOCK_MONOTONIC_COARSE
+    int clock_gettime(clockid_t, timespec *)
 
 cdef enum Found:
     FOUND
@@ -45,6 +54,7 @@ cdef enum:
     MAX_KEY = 511
     MAX_DEPTH = 32
     MAX_TRIES = 100
+    LOOK_INTERVAL = 250_000_000  # nanoseconds between looks at the path
 
 cdef uint64_t NO_PAGE = ~<uint64_t>0
 
@@ -212,13 +222,16 @@ cdef class LmdbFile:
     cdef object fold_other
     cdef Slice file
     cdef uint32_t page_size
+    cdef int fd
     cdef struct_stat status
+    cdef int64_t next_look  # when the path is to be looked at again
     cdef bint plain  # the last hit had no NUL at its end
     cdef readonly long generation  # how often the file was opened: a new one may answer otherwise
 
     def __cinit__(self, str label, bytes path, bint fold, bint utf8, fold_other):
         self.label, self.path, self.fold, self.utf8, self.fold_other = label, path, fold, utf8, fold_other
         self.file = slice_of(NULL, 0)
+        self.fd = -1
         if FASTRELAY_DEBUG:
             global _live
             _live += 1
@@ -290,59 +303,79 @@ cdef class LmdbFile:
             if after.transaction - meta.transaction > 1:
                 continue
             if found == CORRUPT:
-                raise self._corrupt()
+                self._reopen_or_raise()
+                continue
             if found == FOUND and form == 1:
                 self.plain = not self.plain
             return result
         raise TableError(self.label, f"database {self._name()} changes too fast to be read")
 
+    cdef int _reopen_or_raise(self) except -1:
+        """The file makes no sense: it grew after it was looked at, or it is corrupt."""
+        cdef long before = self.generation
+        self.next_look = 0
+        self._refresh()
+        if self.generation == before:
+            raise self._corrupt()
+        return 0
+
     cdef int _refresh(self) except -1:
         """Reopen the file when it is not what is mapped."""
         cdef struct_stat now
+        cdef timespec clock
+        cdef int64_t time
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &clock)
+        time = clock.tv_sec * 1_000_000_000 + clock.tv_nsec
+        if self.fd >= 0 and time < self.next_look and fstat(self.fd, &now) == 0 and self._is_mapped(&now):
+            return 0
         if stat(self.path, &now) != 0:
             raise self._cannot_open()
-        if (
-            self.file.data != NULL
-            and now.st_mtim.tv_nsec == self.status.st_mtim.tv_nsec
-            and now.st_mtim.tv_sec == self.status.st_mtim.tv_sec
-            and now.st_ino == self.status.st_ino
-            and now.st_size == self.status.st_size
-            and now.st_dev == self.status.st_dev
-        ):
-            return 0
-        self._unmap()
-        self._map()
+        if self.fd < 0 or not self._is_mapped(&now):
+            self._unmap()
+            self._map()
+        self.next_look = time + LOOK_INTERVAL
         return 0
 
+    cdef bint _is_mapped(self, struct_stat *now) noexcept:
+        """Is this the status of the file that is mapped, and has nothing happened to it?"""
+        return (
+            now.st_ctim.tv_nsec == self.status.st_ctim.tv_nsec
+            and now.st_ctim.tv_sec == self.status.st_ctim.tv_sec
+            and now.st_size == self.status.st_size
+            and now.st_ino == self.status.st_ino
+            and now.st_dev == self.status.st_dev
+            and now.st_nlink > 0
+        )
+
     cdef int _map(self) except -1:
-        cdef struct_stat status
         cdef Meta meta
         cdef void *data
-        cdef int fd = open(self.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        if fd < 0:
-            raise self._cannot_open()
+        self.fd = open(self.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         try:
-            if fstat(fd, &status) != 0:
+            if self.fd < 0 or fstat(self.fd, &self.status) != 0:
                 raise self._cannot_open()
-            if status.st_size < PAGE_HEADER + META_SIZE:
+            if self.status.st_size < PAGE_HEADER + META_SIZE:
                 raise self._corrupt()
-            data = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED, fd, 0)
+            data = mmap(NULL, self.status.st_size, PROT_READ, MAP_SHARED, self.fd, 0)
             if data == MAP_FAILED:
                 raise self._cannot_open()
-        finally:
-            close(fd)
-        self.file, self.status = slice_of(<bytes_ptr>data, status.st_size), status
-        self.generation += 1
-        self.page_size = self._page_size()
-        if self.page_size == 0 or not newest_meta(self.file, self.page_size, &meta):
+            self.file = slice_of(<bytes_ptr>data, self.status.st_size)
+            self.generation += 1
+            self.page_size = self._page_size()
+            if self.page_size == 0 or not newest_meta(self.file, self.page_size, &meta):
+                raise self._corrupt()
+        except TableError:
             self._unmap()
-            raise self._corrupt()
+            raise
         return 0
 
     cdef void _unmap(self) noexcept:
         if self.file.data != NULL:
             munmap(<void *>self.file.data, self.file.size)
+        if self.fd >= 0:
+            close(self.fd)
         self.file = slice_of(NULL, 0)
+        self.fd = -1
 
     cdef uint32_t _page_size(self) noexcept:
         """The page size that the first meta page gives, 0 when two such pages are not in the file."""

@@ -48,6 +48,9 @@ def printable(text: bytes) -> str:
 
 def split_key_value(line: bytes) -> tuple[bytes, bytes] | None:
     """Key and value of a postmap(1) source line, the key as quoted; None when a quote is not closed."""
+    if b'"' not in line and b"\\" not in line:  # nearly all lines
+        words = line.split(None, 1)
+        return words[0], words[1].rstrip(WHITESPACE) if len(words) > 1 else b""
     quoted = False
     end = 0
     while end < len(line):

@@ -1,0 +1,60 @@
+"""A look-up in each kind of table; an LMDB one may take 2 us, hit or miss, in a million keys."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from fastrelay.tables import AddressMatcher, DomainMatcher, open_table
+from fastrelay.tables.build import Form, Ownership, Sorter, build
+from fastrelay.tables.table import Table
+
+KEYS = 1_000_000
+ROUND = 1000
+
+
+@pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    path = tmp_path_factory.mktemp("bench") / "million"
+    sorter = Sorter(str(path.parent))
+    for i in range(KEYS):
+        sorter.add(b"user%d@customer.example\0" % (i * 7919 % KEYS), i, b"OK\0")
+    build(f"{path}.lmdb", sorter, Form(), Ownership(0o644, None), lambda line, key: None)
+    sorter.close()
+    return open_table(f"hash:{path}")
+
+
+def ask(get, keys) -> None:
+    for key in keys:
+        get(key)
+
+
+@pytest.mark.parametrize("name", ["hit", "miss", "upper"])
+def bench_lmdb(benchmark, million: Table, name: str) -> None:
+    form = {
+        "hit": b"user%d@customer.example",
+        "miss": b"none%d@customer.example",
+        "upper": b"USER%d@Customer.Example",
+    }
+    keys = [form[name] % (i * 104_729 % KEYS) for i in range(ROUND)]
+    assert (million.get(keys[0]) is None) == (name == "miss")
+    benchmark.extra_info["lookups_a_round"] = ROUND
+    benchmark(ask, million.get, keys)
+
+
+def bench_cidr_of_5000(benchmark, tmp_path: Path) -> None:
+    rules = [f"10.{a}.{b}.0/{24 + a % 3} OK" for a, b in itertools.product(range(50), range(100))]
+    (tmp_path / "rules").write_text("\n".join(rules))
+    table = open_table(f"cidr:{tmp_path}/rules")
+    keys = [b"10.%d.%d.9" % (i % 60, i % 99) for i in range(ROUND)]
+    benchmark(ask, table.get, keys)
+
+
+def bench_mynetworks(benchmark) -> None:
+    matcher = AddressMatcher("127.0.0.0/8 [::1]/128 10.0.0.0/8 192.168.0.0/16 !172.16.5.0/24 172.16.0.0/12")
+    benchmark(ask, matcher.matches, [b"192.0.2.%d" % (i % 250) for i in range(ROUND)])
+
+
+def bench_relay_domains(benchmark) -> None:
+    matcher = DomainMatcher([f"domain{i}.example" for i in range(5000)], True)
+    benchmark(ask, matcher.matches, [b"mail.domain%d.example" % (i * 7 % 6000) for i in range(ROUND)])
