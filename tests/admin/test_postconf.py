@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from fastrelay.admin.postconf import main
 
 MAIN = """# tail kept
 compatibility_level = 3.6
@@ -39,13 +42,16 @@ def directory(tmp_path):
 
 
 def ours(directory, *args):
-    program = "import sys; from pathlib import Path; from fastrelay.admin.postconf import main; "
-    program += "sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))"
-    command = [sys.executable, "-c", program, directory, *args]
-    return subprocess.run(command, capture_output=True, timeout=30)
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape") for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(Path(directory), list(args))
+    out.flush()
+    err.flush()
+    return subprocess.CompletedProcess(args, status, out.buffer.getvalue(), err.buffer.getvalue())
 
 
 def theirs(directory, *args):
+    os.utime(directory / "main.cf", (1e9, 1e9))  # Postfix waits for a file that has just changed
     return subprocess.run(["/usr/sbin/postconf", "-c", directory, *args], capture_output=True, timeout=30)
 
 
@@ -91,7 +97,6 @@ def test_all_defaults_are_shown_sorted(directory):
         "process_name",
         "smtpd_forbid_bare_newline",
         "smtpd_forbid_unauth_pipelining",
-        "smtpd_per_request_deadline",
     ]
 
 
@@ -176,14 +181,14 @@ def test_errors(directory, args, said):
 
 
 @pytest.mark.parametrize("args", [["-n"], ["-d"], ["-M"], ["-e", "a=b"], ["-x", "mynetworks"]])
-@pytest.mark.parametrize("main", [None, "nonsense\n"])
-def test_broken_directory_is_no_traceback(tmp_path, args, main):
-    if main:
-        (tmp_path / "main.cf").write_text(main)
+@pytest.mark.parametrize("text", [None, "nonsense\n"])
+def test_broken_directory_is_no_traceback(tmp_path, args, text):
+    if text:
+        (tmp_path / "main.cf").write_text(text)
         (tmp_path / "master.cf").write_text("smtp inet\n")
-    done = ours(tmp_path if main else Path("/nonexistent"), *args)
+    done = ours(tmp_path if text else Path("/nonexistent"), *args)
     assert b"Traceback" not in done.stderr
-    assert done.returncode == (0 if main and args[0] == "-e" else 1)
+    assert done.returncode == (0 if text and args[0] == "-e" else 1)
 
 
 def test_loop_is_no_traceback(directory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,8 @@ def write_config(directory: Path, main: str | bytes, master: str | bytes | None 
     for name, text in (("main.cf", main), ("master.cf", MASTER.read_bytes() if master is None else master)):
         data = text.encode() if isinstance(text, str) else text
         (directory / name).write_bytes(data)
+        # Postfix waits up to two seconds for a file that has just changed
+        os.utime(directory / name, (1e9, 1e9))
     return directory
 
 

@@ -21,7 +21,7 @@ mynetworks = $mynets
 lmtp_destination_concurrency_limit = $lmtp_limit
 lmtp_limit = 3
 virtual_maps =
-smtp_per_record_deadline = no
+multi_instance_name = two
 only_in_master = 5
 relayhost = ${outside?[out]:[in]}
 """

@@ -18,7 +18,7 @@ class Room:
     mynetworks: tuple[str, ...]
     smtpd_banner: str
     queue_run_delay: float
-    delay_warning_time: float
+    maximal_queue_lifetime: float
     message_size_limit: int
     soft_bounce: bool
     smtpd_forbid_bare_newline: str
@@ -33,7 +33,7 @@ MAIN = """compatibility_level = 3.6
 myhostname = mail.example.com
 mynetworks = 10.0.0.0/8, cidr:{{1.2.3.0/24 ok}}
 queue_run_delay = 2m
-delay_warning_time = 4
+maximal_queue_lifetime = 4
 message_size_limit = 5000000000
 soft_bounce = YES
 recipient_delimiter = +-
@@ -55,7 +55,7 @@ def test_section_fills_every_type(config):
         mynetworks=("10.0.0.0/8", "cidr:{{1.2.3.0/24 ok}}"),
         smtpd_banner="mail.example.com ESMTP fastrelay",
         queue_run_delay=120.0,
-        delay_warning_time=14400.0,
+        maximal_queue_lifetime=345600.0,
         message_size_limit=5_000_000_000,
         soft_bounce=True,
         smtpd_forbid_bare_newline="normalize",

@@ -1,6 +1,6 @@
 """How addresses are completed, which domains are ours, where mail goes."""
 
-from fastrelay.config.declaration import choice, integer, names, required, text, yes_no
+from fastrelay.config.declaration import choice, names, required, text, yes_no
 
 PARAMETERS = (
     required("myorigin", "$myhostname", "The domain of addresses that have none."),
@@ -37,16 +37,9 @@ PARAMETERS = (
     yes_no("allow_percent_hack", "yes", "Rewrite user%domain to user@domain."),
     yes_no("allow_untrusted_routing", "no", "Let strangers relay with user@domain@site and the like."),
     yes_no("resolve_dequoted_address", "yes", "Look for routing inside quoted local parts."),
-    yes_no("resolve_null_domain", "no", "Take an address that ends in @ as local."),
-    yes_no("resolve_numeric_domain", "no", "Take user@ipaddress as user@[ipaddress]."),
     text("empty_address_recipient", "MAILER-DAEMON", "Who gets mail that is addressed to <>."),
     names(
         "recipient_delimiter", "", "The characters that separate a user from the extension, as in user+list."
-    ),
-    names(
-        "propagate_unmatched_extensions",
-        "canonical, virtual",
-        "The tables whose results keep an address extension.",
     ),
     names(
         "relay_domains",
@@ -65,24 +58,11 @@ PARAMETERS = (
         "The domains whose addresses are all aliases of others.",
     ),
     names("virtual_alias_maps", "$virtual_maps", "The tables that send an address to other addresses."),
-    integer("virtual_alias_expansion_limit", "1000", "How many addresses an alias may expand to.", minimum=1),
-    integer("virtual_alias_recursion_limit", "1000", "How deep aliases may refer to aliases.", minimum=1),
-    integer(
-        "virtual_alias_address_length_limit",
-        "1000",
-        "How long an address may grow in alias expansion.",
-        unit="bytes",
-        minimum=1,
-    ),
     names("transport_maps", "", "The tables of transport:nexthop by recipient address or domain."),
     required("default_transport", "smtp", "transport[:nexthop] for other domains."),
     required("relay_transport", "relay", "transport[:nexthop] for $relay_domains."),
     required("local_transport", "local:$myhostname", "transport[:nexthop] for $mydestination."),
     required("virtual_transport", "virtual", "transport[:nexthop] for $virtual_mailbox_domains."),
     text("relayhost", "", "The next hop of other domains' mail: host, [host], host:port."),
-    names("sender_dependent_relayhost_maps", "", "The tables of relayhost by sender address."),
-    names(
-        "sender_dependent_default_transport_maps", "", "The tables of default_transport by sender address."
-    ),
     yes_no("show_user_unknown_table_name", "yes", "Name the table in the reply to an unknown recipient."),
 )

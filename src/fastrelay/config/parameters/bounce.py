@@ -1,6 +1,6 @@
 """Notices of mail that could not be delivered."""
 
-from fastrelay.config.declaration import integer, names, text, time
+from fastrelay.config.declaration import integer, names, text
 
 PARAMETERS = (
     integer(
@@ -23,16 +23,9 @@ PARAMETERS = (
         "postmaster",
         "Who gets notices that could not be delivered (class 2bounce).",
     ),
-    text("error_notice_recipient", "postmaster", "Who gets notices of other trouble."),
     text(
         "double_bounce_sender",
         "double-bounce",
         "The sender of notices to the postmaster; mail to it is dropped.",
-    ),
-    time(
-        "delay_warning_time",
-        "0h",
-        "After which time a sender is told that mail is delayed; 0: never.",
-        unit="h",
     ),
 )

@@ -34,10 +34,4 @@ PARAMETERS = (
         "bcc, content-length, resent-bcc, return-path",
         "The headers that are removed.",
     ),
-    yes_no("detect_8bit_encoding_header", "yes", "Note from the contents that a message is 8BITMIME."),
-    yes_no(
-        "enable_original_recipient",
-        "yes",
-        "Keep the recipient as the client gave it, for notices and duplicates.",
-    ),
 )

@@ -14,7 +14,6 @@ PARAMETERS = (
         "Where a Delivered-To: header is prepended; forward: mail that an alias sends on.",
     ),
     text("home_mailbox", "", "The mailbox below a user's home directory; Maildir/ for Maildir."),
-    text("mail_spool_directory", "/var/mail", "Where mailboxes are when home_mailbox is empty."),
     size("mailbox_size_limit", "51200000", "The largest mailbox or Maildir message; 0: no limit."),
     names(
         "virtual_mailbox_domains", "$virtual_mailbox_maps", "The domains delivered with $virtual_transport."

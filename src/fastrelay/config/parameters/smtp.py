@@ -12,11 +12,6 @@ _TIMEOUTS = (
     time("smtp_data_done_timeout", "600s", "How long the reply to the end of data may take.", minimum=1),
     time("smtp_rset_timeout", "20s", "How long the reply to RSET may take.", minimum=1),
     time("smtp_quit_timeout", "300s", "How long the reply to QUIT may take.", minimum=1),
-    yes_no(
-        "smtp_per_request_deadline",
-        "${smtp_per_record_deadline?{$smtp_per_record_deadline}:{no}}",
-        "The time-outs are for a whole request and its reply, not for a single read or write.",
-    ),
     integer(
         "smtp_min_data_rate",
         "500",
@@ -44,9 +39,6 @@ _SERVERS = (
         ("", "disabled", "enabled", "dnssec"),
         "How DNS is used; empty: enabled, or as disable_dns_lookups says.",
     ),
-    names(
-        "smtp_fallback_relay", "$fallback_relay", "The next hops to try when a destination is not reached."
-    ),
     yes_no("smtp_skip_5xx_greeting", "yes", "Try the next server after a 5xx greeting."),
     yes_no("ignore_mx_lookup_error", "no", "Use the A record when the MX look-up fails for now."),
     yes_no("smtp_defer_if_no_mx_address_found", "no", "Defer mail when no MX host has an address."),
@@ -59,7 +51,6 @@ _DIALOGUE = (
     yes_no("smtp_always_send_ehlo", "yes", "Say EHLO even if the greeting has no ESMTP."),
     yes_no("smtp_never_send_ehlo", "no", "Say HELO only."),
     yes_no("smtp_skip_quit_response", "yes", "Do not wait for the reply to QUIT."),
-    yes_no("smtp_quote_rfc821_envelope", "yes", "Quote addresses in MAIL and RCPT as RFC 5321 says."),
     names("smtp_discard_ehlo_keywords", "", "EHLO keywords of servers that are passed over."),
     integer(
         "smtp_line_length_limit",

@@ -14,11 +14,6 @@ _LIMITS = (
         "How long a client may take to send a command and to take a reply.",
         minimum=1,
     ),
-    yes_no(
-        "smtpd_per_request_deadline",
-        "yes",
-        "smtpd_timeout is for a whole command or reply, not for a single read.",
-    ),
     integer(
         "smtpd_min_data_rate",
         "500",
@@ -48,37 +43,6 @@ _LIMITS = (
         minimum=1,
     ),
     integer(
-        "smtpd_history_flush_threshold",
-        "100",
-        "Lines of a session's transcript that are kept for notices.",
-        unit="lines",
-        minimum=1,
-    ),
-    integer(
-        "smtpd_client_connection_count_limit", "50", "The most sessions of one client at a time; 0: no limit."
-    ),
-    integer(
-        "smtpd_client_connection_rate_limit",
-        "0",
-        "The most connections of one client in anvil_rate_time_unit; 0: no limit.",
-    ),
-    integer(
-        "smtpd_client_message_rate_limit",
-        "0",
-        "The most messages of one client in anvil_rate_time_unit; 0: no limit.",
-    ),
-    integer(
-        "smtpd_client_recipient_rate_limit",
-        "0",
-        "The most recipients of one client in anvil_rate_time_unit; 0: no limit.",
-    ),
-    text(
-        "smtpd_client_event_limit_exceptions",
-        "${smtpd_client_connection_limit_exceptions:$mynetworks}",
-        "The clients without connection and rate limits.",
-    ),
-    time("anvil_rate_time_unit", "60s", "The time over which rates are counted.", minimum=1),
-    integer(
         "line_length_limit",
         "2048",
         "The longest command line; longer lines are taken in pieces.",
@@ -86,7 +50,6 @@ _LIMITS = (
         minimum=512,
     ),
     yes_no("smtpd_peername_lookup", "yes", "Look up the name of a client's address."),
-    yes_no("smtpd_client_port_logging", "no", "Log the client's port too."),
 )
 
 _PROTOCOL = (
@@ -98,18 +61,12 @@ _PROTOCOL = (
         "CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}",
         "Commands that end the session.",
     ),
-    names("smtpd_noop_commands", "", "Commands that do nothing and get 250."),
     names("smtpd_discard_ehlo_keywords", "", "EHLO keywords that are not announced."),
     choice(
         "smtpd_forbid_bare_newline",
         "normalize",
         ("normalize", "reject", "yes", "note", "no"),
         "What to do with lines that end in LF alone; end of data is CRLF.CRLF in any case.",
-    ),
-    text(
-        "smtpd_forbid_bare_newline_exclusions",
-        "$mynetworks",
-        "The clients that smtpd_forbid_bare_newline is not for.",
     ),
     reply_code(
         "smtpd_forbid_bare_newline_reject_code",
@@ -122,10 +79,6 @@ _PROTOCOL = (
 )
 
 _RESTRICTIONS = (
-    yes_no("smtpd_delay_reject", "yes", "Check client, HELO and sender restrictions at RCPT only."),
-    names("smtpd_client_restrictions", "", "The checks at connection."),
-    names("smtpd_helo_restrictions", "", "The checks at HELO and EHLO."),
-    names("smtpd_sender_restrictions", "", "The checks at MAIL."),
     names(
         "smtpd_relay_restrictions",
         "${{$compatibility_level} <level {1} ? {} : "
@@ -138,14 +91,9 @@ _RESTRICTIONS = (
         "${{$compatibility_level} <level {3.6} ? {no} : {yes}}",
         "Check smtpd_relay_restrictions before smtpd_recipient_restrictions.",
     ),
-    names("smtpd_data_restrictions", "", "The checks at DATA."),
-    names("smtpd_end_of_data_restrictions", "", "The checks at end of data."),
-    names("smtpd_etrn_restrictions", "", "The checks at ETRN."),
     yes_no(
         "smtpd_reject_unlisted_recipient", "yes", "Refuse unknown recipients even when no restriction asks."
     ),
-    yes_no("smtpd_reject_unlisted_sender", "no", "Refuse unknown senders even when no restriction asks."),
-    text("smtpd_null_access_lookup_key", "<>", "What stands for the null sender in access tables."),
 )
 
 _REPLY_CODES = (

@@ -1,6 +1,6 @@
 """Who this machine is, where files are, as whom processes run, how the log is written."""
 
-from fastrelay.config.declaration import choice, integer, names, required, text, time, yes_no
+from fastrelay.config.declaration import choice, integer, names, required, text, yes_no
 
 HOSTNAME = r"(?i)(?=.{1,255}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*|\[[0-9a-f.:]+\]"
 HOSTNAME_DOC = "a valid hostname"
@@ -56,21 +56,19 @@ PARAMETERS = (
     ),
     required("queue_directory", "/var/spool/postfix", "Where the queue's shards and local sockets are."),
     required("data_directory", "/var/lib/postfix", "Where the mail system keeps writable data files."),
-    required(
-        "command_directory", "/usr/sbin", "Where the administrative commands are; for copied configurations."
-    ),
+    required("command_directory", "/usr/sbin", "Accepted from copied configurations; without effect."),
     required(
         "daemon_directory",
         "/usr/lib/postfix/sbin",
-        "Where Postfix keeps its daemons; for copied configurations.",
+        "Accepted from copied configurations; without effect.",
     ),
     required(
         "meta_directory",
         "/etc/postfix",
-        "Where Postfix keeps files that are no configuration; for copied configurations.",
+        "Accepted from copied configurations; without effect.",
     ),
     required("mail_owner", "postfix", "The user who owns the queue and runs the workers."),
-    required("setgid_group", "postdrop", "The group of the commands that submit mail."),
+    required("setgid_group", "postdrop", "Accepted from copied configurations; without effect."),
     integer(
         "default_process_limit",
         "100",
@@ -117,11 +115,4 @@ PARAMETERS = (
     ),
     text("maillog_file", "", "The file to log to instead of syslog; /dev/stdout with start-fg."),
     names("maillog_file_prefixes", "/var, /dev/stdout", "What the name of maillog_file must start with."),
-    integer(
-        "delay_logging_resolution_limit",
-        "2",
-        "Digits after the point in the delays that are logged.",
-        maximum=6,
-    ),
-    time("ipc_timeout", "3600s", "How long a command waits for an answer on the control socket.", minimum=1),
 )
