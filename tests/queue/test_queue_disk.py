@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.queue_lab import MIB, Lab, envelope, outcome, settings
 
 from fastrelay.borders import Status
 from fastrelay.queue.files import FILES, Buffer, Files, Space
 from fastrelay.queue.space import SpaceCheck
+from support.queue_lab import MIB, Lab, envelope, outcome, settings
 
 
 class FaultyFiles(Files):
@@ -140,7 +140,7 @@ def test_a_full_disk_refuses_mail_records_outcomes_and_reopens(tmp_path: Path) -
     lab.store(envelope(), [b"x" * 200_000])
     while not lab.refused:
         lab.append(envelope(), [b"x" * 200_000])
-        lab.until(lambda n=len(lab.acked) + lab.refused: len(lab.acked) + lab.refused > n)
+        lab.answered(len(lab.acked) + lab.refused + 1)
     assert not lab.spool.has_room(200_000) and not lab.spool.has_room(0)
     assert 10 <= len(lab.acked) <= 16  # three segments; the fourth is kept
     for entry in lab.acked:
@@ -271,7 +271,7 @@ def test_power_cut_in_a_batch(tmp_path: Path, seed: int) -> None:
             for _ in range(rng.randrange(1, 6)):
                 body = rng.randbytes(rng.choice([10, 700, 4000, 150_000]))
                 bodies[lab.append(envelope(), [body[:5], body[5:]])] = body
-            lab.until(lambda n=len(lab.acked): len(lab.acked) > n)
+            lab.answered(len(lab.acked) + 1)
             for entry in lab.acked:
                 acked[entry.message_id] = bodies[entry.message_id]
             entry = rng.choice(list(lab.spool.entries.values()) or lab.acked or [None])

@@ -24,7 +24,7 @@ def stored(tmp_path: Path, count: int = 3, size: int = 1500) -> list[int]:
 
 
 def found(tmp_path: Path) -> tuple[list[int], list[str]]:
-    """The messages that a start finds, each read back and right, and its problems; the same at a second start."""
+    """The messages that a start finds, each read back and right, and its problems."""
     lab = Lab(tmp_path, start=False)
     messages = sorted(lab.spool.entries)
     for entry in lab.spool.entries.values():

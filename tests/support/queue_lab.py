@@ -91,6 +91,10 @@ class Lab:
             if self.spool.wants_tick:
                 self.spool.tick(time.monotonic())
 
+    def answered(self, count: int) -> None:
+        """Until so many messages were acknowledged or refused."""
+        self.until(lambda: len(self.acked) + self.refused >= count)
+
     def settle(self) -> None:
         """Until everything that was recorded is durable."""
         self.until(lambda: not any(s.pending or s.queue or s.ready for s in self.spool._all))
