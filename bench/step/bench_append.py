@@ -1,7 +1,7 @@
 """Appending to the queue and finishing: `python bench/step/bench_append.py [DIRECTORY] [MESSAGES]`.
 
-A loop's thread with so many messages in flight; each is recorded as sent when it is durable. CPU of the
-loop's thread and of the process (commit thread and kernel's part of the writes included) a message, and messages a second.
+A loop's thread with so many messages in flight; each is recorded as sent when it is durable. CPU a message
+of the loop's thread and of the process (the commit thread and its writes included), and messages a second.
 """
 
 import os
@@ -69,14 +69,7 @@ def main() -> None:
         for in_flight in (1, 20, 50, 500):
             directory = tempfile.mkdtemp(dir=parent)
             messages = max(200, count // (1 + size // 8192) // (1 if in_flight > 1 else 5))
-            print(
-                run(
-                    directory,
-                    max(200, count // (1 + size // 8192) // (1 if in_flight > 1 else 5)),
-                    in_flight,
-                    size,
-                )
-            )
+            print(run(directory, messages, in_flight, size), flush=True)
             shutil.rmtree(directory)
 
 
