@@ -14,6 +14,12 @@ from fastrelay.queue._record import CorruptRecord, State
 if TYPE_CHECKING:
     from fastrelay.master.worker import Worker
 
+DONE = {
+    "delete": "removed",
+    "hold": "placed on hold",
+    "release": "released from hold",
+    "requeue": "requeued",
+}
 PIECE = 48 * 1024  # bytes of contents in one item
 RECIPIENTS = 200  # in one item
 
@@ -46,14 +52,16 @@ class Tools:
         act = getattr(self._worker.qmgr, verb)
         entries = self._all() if ids is None else map(self._find, ids)
         for entry in list(entries):
-            if entry is None or (states and self._state(entry) not in states):
+            if entry is None or self._state(entry) not in states:
                 continue
             if verb == "release" and entry.state is not State.HOLD:
                 continue
             if verb == "hold" and entry.state is State.HOLD:
                 continue
             act(entry)
-            yield {"id": self._name(entry)}
+            name = self._name(entry)
+            self._worker.log.line(b"postsuper", f"{name}: {DONE[verb]}".encode())
+            yield {"id": name}
 
     def cat(self, queue_id: str) -> Iterator[Item]:
         entry = self._find(queue_id)
