@@ -41,7 +41,8 @@ class Client:
     def in_mynetworks(self) -> bool:
         """Raises TableError when a table of mynetworks cannot answer."""
         if self._trusted is None:
-            self._trusted = self._networks.matches(self.address)
+            name = b"" if self.name == UNKNOWN else self.name
+            self._trusted = self._networks.matches(self.address, name)
         return self._trusted
 
 
