@@ -57,7 +57,16 @@ def start_sink(port: int, maildir: Path) -> subprocess.Popen[bytes]:
     listeners.bind(address, 0)  # a foreign server there would get the mail
     maildir.parent.mkdir(parents=True, exist_ok=True)
     sink = subprocess.Popen(
-        [sys.executable, "-m", "fastrelay", "sink", "--port", str(port), "--maildir", str(maildir)],
+        [
+            sys.executable,
+            "-m",
+            "fastrelay",
+            "sink",
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--maildir",
+            str(maildir),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -77,7 +86,9 @@ def start_sink(port: int, maildir: Path) -> subprocess.Popen[bytes]:
 def explain(config: Config, ports: list[int], maildir: Path) -> str:
     """What a newcomer does next."""
     port = ports[0] if ports else 0
-    command = f"{shlex.quote(sys.argv[0])} -c {shlex.quote(str(config.directory))}"
+    script = sys.argv[0]
+    program = f"{sys.executable} -m fastrelay" if script.endswith("__main__.py") else shlex.quote(script)
+    here = shlex.quote(str(config.directory))
     python = (
         f"import smtplib; smtplib.SMTP('127.0.0.1', {port}).sendmail('me@example.org', ['you@example.com'], "
         "'Subject: hello\\n\\nIt works.\\n')"
@@ -85,10 +96,11 @@ def explain(config: Config, ports: list[int], maildir: Path) -> str:
     return f"""\
 fastrelay takes mail on 127.0.0.1:{port} and relays it to the sink on {config.text("relayhost")}.
 
-  send a message   swaks --server 127.0.0.1:{port} --from me@example.org --to you@example.com
-       or          python3 -c "{python}"
+  send a message   python3 -c "{python}"
+       or          swaks --server 127.0.0.1:{port} --from me@example.org --to you@example.com
+  send a thousand  {program} source --messages 1000 --sessions 10 127.0.0.1:{port}
   see it arrive    ls {shlex.quote(str(maildir / "new"))}
   follow the log   tail -f {shlex.quote(config.text("maillog_file"))}
-  list the queue   {command} mailq
+  list the queue   {program} -c {here} mailq
   stop             Ctrl-C
 """
