@@ -21,7 +21,10 @@ Accepted = Callable[[Any, Notice, bytes], None]
 
 
 class Notifier:
-    """`accepted(entry, notice, queue_id)` gives the notice to the queue manager; `settled(message)` ends the pass."""
+    """`accepted(entry, notice, queue_id)` gives the notice to the queue manager; `settled(message)` ends the pass.
+
+    `later(call)` calls after a pause: the disk was full.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Notifier:
         queue_name: Callable[[int], bytes],
         accepted: Accepted,
         settled: Callable[[Any], None],
+        later: Callable[[Callable[[], None]], object],
     ) -> None:
         self.settings = settings
         self._spool = spool
@@ -38,6 +42,7 @@ class Notifier:
         self._queue_name = queue_name
         self._accepted = accepted
         self._settled = settled
+        self._later = later
 
     def bounce(self, message: Any, failed: list[tuple[int, Outcome]]) -> None:
         envelope = message.envelope
@@ -54,12 +59,17 @@ class Notifier:
             self._end_quietly(message)
         else:
             self._log.line(b"cleanup", b"%b: message-id=%b" % (notice_id, notice.envelope.message_id))
-            done = self._when_durable(message, notice, notice_id)
+            done = self._when_durable(message, failed, notice, notice_id)
             self._spool.append_notice(notice_number, notice.envelope, notice.content, done)
         self._copy_to_postmaster(message, failures, content, now)
 
-    def _when_durable(self, message: Any, notice: Notice, notice_id: bytes) -> Callable[[Any], None]:
+    def _when_durable(
+        self, message: Any, failed: list[tuple[int, Outcome]], notice: Notice, notice_id: bytes
+    ) -> Callable[[Any], None]:
         def done(entry: Any) -> None:
+            if entry is None:
+                self._later(lambda: self.bounce(message, failed))
+                return
             self._log.line(b"bounce", notice.log_text)
             self._accepted(entry, notice, notice_id)
             self._settled(message)
@@ -84,7 +94,8 @@ class Notifier:
             return
 
         def done(entry: Any) -> None:
-            self._log.line(b"bounce", copy.log_text)
-            self._accepted(entry, copy, queue_id)
+            if entry is not None:  # a copy for the postmaster is not worth the last of a full disk
+                self._log.line(b"bounce", copy.log_text)
+                self._accepted(entry, copy, queue_id)
 
         self._spool.append(number, copy.envelope, copy.content, done)

@@ -40,14 +40,17 @@ from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.queue import queue_id
 from fastrelay.queue._record import CorruptRecord, State
 from fastrelay.queue.settings import QueueSettings
-from fastrelay.queue.spool import Spool
+from fastrelay.queue.spool import Spool, SpoolLocked
 from fastrelay.smtpd.client_name import ClientNames
 from fastrelay.smtpd.service import SWEEP
 from fastrelay.smtpd.service import Service as SmtpdService
 from fastrelay.tables import TableError
+from fastrelay.wire.replies import R452_STORAGE_FULL
 
 LOG_DELAY = 0.03  # seconds that a line may wait for others
 TICK = 0.015  # seconds between looks at outcomes that wait to be written
+FULL_PAUSE = 5.0  # seconds until mail made here is tried again on a full disk
+LOCK_TRIES = 50  # of 0.2 seconds: the worker before us may still be ending
 STOP_LIMIT = 8.0  # seconds for sessions and deliveries under way at a clean stop
 EX_SOFTWARE, EX_IOERR = 70, 74
 STATUS_TEXT = {
@@ -85,9 +88,14 @@ class Worker:
         self._load_transports(config)
         self.qmgr = QueueManager(section(QmgrSettings, config), self._qmgr_surroundings(config))
         self.notifier = Notifier(
-            section(BounceSettings, config), self.spool, self.log, self.queue_name, self._notice_accepted,
+            section(BounceSettings, config),
+            self.spool,
+            self.log,
+            self.queue_name,
+            self._notice_accepted,
             self.qmgr.settled,
-        )  # fmt: skip
+            lambda call: self.loop.call_later(FULL_PAUSE, call),
+        )
         self.control = ControlServer(Tools(self))
 
     # Making the parts
@@ -141,8 +149,7 @@ class Worker:
     # Life
 
     async def start(self) -> None:
-        for problem in self.spool.recover():
-            self._queue_damaged(problem)
+        await self._recover()
         self.spool.start()
         self.qmgr.recovered(sorted(self.spool.entries.values(), key=lambda entry: entry.message_id))
         context = self.context
@@ -158,6 +165,18 @@ class Worker:
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it again
         context.ready()
+
+    async def _recover(self) -> None:
+        for tries_left in range(LOCK_TRIES, -1, -1):
+            try:
+                problems = self.spool.recover()
+                break
+            except SpoolLocked:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(0.2)
+        for problem in problems:
+            self._queue_damaged(problem)
 
     def stop(self) -> None:
         if self._stopping is None:
@@ -280,7 +299,10 @@ class Worker:
         """From smtpd: make it durable, answer 250, deliver it."""
 
         def durable(entry: Any) -> None:
-            done()
+            if entry is None:
+                done(R452_STORAGE_FULL)
+                return
+            done(None)
             self.qmgr.accepted(entry, envelope, content)
 
         self.spool.append(message_id, envelope, content, durable)
@@ -328,11 +350,17 @@ class Worker:
             arrival=time.time(),
             size=old.size + len(header),
         )
-        durable: asyncio.Future[Any] = self.loop.create_future()
         pieces = [header, *content]
-        self.spool.append(number, envelope, pieces, durable.set_result)
-        self.qmgr.accepted(await durable, envelope, pieces)
+        while (entry := await self._append(number, envelope, pieces)) is None:
+            await asyncio.sleep(FULL_PAUSE)
+        self.qmgr.accepted(entry, envelope, pieces)
         return self.queue_name(number)
+
+    async def _append(self, number: int, envelope: Envelope, content: Content) -> Any:
+        """The entry once it is durable; None: the disk is full."""
+        durable: asyncio.Future[Any] = self.loop.create_future()
+        self.spool.append(number, envelope, content, durable.set_result)
+        return await durable
 
     def _queue_failed(self, reason: str) -> None:
         """Nothing that waits may be acknowledged, and no file be tried again (reliability 1.5): end at once."""

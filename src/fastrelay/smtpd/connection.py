@@ -170,11 +170,11 @@ class Connection(asyncio.Protocol):
         message_id, envelope, content = session.take_message()
         self._service.submit(message_id, envelope, content, self._committed)
 
-    def _committed(self) -> None:
-        """The message is durable: now, and only now, the 250."""
+    def _committed(self, refusal: bytes | None) -> None:
+        """The message is durable: now, and only now, the 250. Or it cannot be: `refusal`."""
         session = self.session
         if session is not None and session.is_open:
-            self._act(session.committed(time.time()))
+            self._act(session.committed(time.time(), refusal))
 
     async def _wait(self, answer: Awaitable[bytes | None]) -> None:
         refusal = await answer

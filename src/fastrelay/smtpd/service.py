@@ -20,7 +20,7 @@ from fastrelay.smtpd.settings import SmtpdSettings
 from fastrelay.tables import AddressMatcher, Maps, TableError
 from fastrelay.wire.extensions import ehlo_reply
 
-Submit = Callable[[int, Envelope, Content, Callable[[], None]], None]
+Submit = Callable[[int, Envelope, Content, Callable[[bytes | None], None]], None]
 SWEEP = 1.0  # seconds
 MEMORY_SWEEPS = 0.9  # of fastrelay_content_memory_limit, above which MAIL gets 452
 
