@@ -73,7 +73,7 @@ cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
 cdef bint ENDS_GROUP[VERBS]
 cdef bint IS_JUNK[VERBS]
-cdef Py_ssize_t SKIP_LIMIT = 65536  # bytes of one overlong command line that are passed over before the close
+cdef Py_ssize_t SKIP_LIMIT = 1 << 20  # bytes of one overlong command line that are passed over before the close
 cdef int _live = 0
 
 assert EXPN == Verb.EXPN and VERBS == len(Verb)
@@ -351,20 +351,18 @@ cdef class ReceiveSession:
         cdef bytes_ptr newline = <bytes_ptr>memchr(data, 10, size)
         cdef Py_ssize_t taken = size if newline == NULL else newline - data + 1
         cdef Py_ssize_t length
-        if newline == NULL and (self._too_long or size > self.rules.line_limit):
+        if newline == NULL:
+            if not self._too_long and size <= self.rules.line_limit + 1:  # the last byte may be its CR
+                return 0
             self._too_long = True
             self._skipped += taken
-            if self._skipped > SKIP_LIMIT:
-                self._verb = 0
-                self._count(replies.R500_LINE_TOO_LONG)
-                self.abandon()
-            return taken
-        if newline == NULL:
-            return 0
+            return self._end_endless_line(taken) if self._skipped > SKIP_LIMIT else taken
+        if self._skipped + taken - 1 > SKIP_LIMIT:
+            return self._end_endless_line(taken)
         length = taken - 1
         if length and data[length - 1] == 13:
             length -= 1
-        elif self.rules.reject_bare_lf:
+        elif self.rules.reject_bare_lf and length <= self.rules.line_limit and not self._too_long:
             self._verb = 0
             self._count(self.rules.bare_lf_reply)
             self.abandon()
@@ -375,6 +373,12 @@ cdef class ReceiveSession:
         else:
             self._command(slice_of(data, length), size > taken)
         self._check_errors()
+        return taken
+
+    cdef Py_ssize_t _end_endless_line(self, Py_ssize_t taken) except -1:
+        self._verb = 0
+        self._count(replies.R500_LINE_TOO_LONG)
+        self.abandon()
         return taken
 
     cdef int _check_errors(self) except -1:
@@ -449,7 +453,7 @@ cdef class ReceiveSession:
             self._count(replies.R221_NOT_SMTP)
             self.abandon()
             return 0
-        return self._count(replies.R500_UNKNOWN_COMMAND)
+        return self._count(replies.R501_BAD_BYTE if has_control(line) else replies.R500_UNKNOWN_COMMAND)
 
     # Replies ---------------------------------------------------------------------------------------
 

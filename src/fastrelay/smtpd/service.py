@@ -83,6 +83,8 @@ class Service:
         without = {word.upper().encode() for word in settings.smtpd_discard_ehlo_keywords}
         if not settings.smtputf8_enable:
             without.add(b"SMTPUTF8")
+        if settings.disable_vrfy_command:
+            without.add(b"VRFY")
         return SessionRules(
             settings,
             ehlo_reply=ehlo_reply(settings.myhostname.encode(), settings.message_size_limit, without),
