@@ -19,6 +19,7 @@ COMPILED = [
     "tables._lmdb",
     "tables._regex",
     "queue._record",
+    "queue._sync",
     "delivery._dialogue",
 ]
 

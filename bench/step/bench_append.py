@@ -5,10 +5,10 @@ of the loop's thread and of the process (the commit thread and its writes includ
 """
 
 import os
+import select
 import shutil
 import sys
 import tempfile
-import threading
 import time
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
@@ -20,10 +20,9 @@ ENVELOPE = Envelope(b"sender@example.org", [Recipient(b"user@example.net")], 1.7
 
 
 def run(directory: str, count: int, in_flight: int, size: int) -> str:
-    bell = threading.Event()
     root = os.open(directory, os.O_RDONLY)
     settings = QueueSettings(1, 64 << 20, 4 << 20, 10240000, 0)
-    spool = Spool(root, [0], settings, bell.set, lambda reason: os._exit(75))
+    spool = Spool(root, [0], settings, lambda reason: os._exit(75))
     spool.recover()
     spool.start()
     body = b"x" * size
@@ -36,7 +35,7 @@ def run(directory: str, count: int, in_flight: int, size: int) -> str:
 
     spool.append(spool.new_id(time.time()), ENVELOPE, [body], acknowledge)
     while not ready:  # the first segments are made
-        bell.wait(0.01)
+        select.select([spool.wake_fd], [], [], 0.01)
         spool.completed()
     time.sleep(0.5)
     start = time.perf_counter(), time.thread_time(), time.process_time()
@@ -44,8 +43,7 @@ def run(directory: str, count: int, in_flight: int, size: int) -> str:
         while sent < count and sent - done < in_flight:
             spool.append(spool.new_id(time.time()), ENVELOPE, [body], acknowledge)
             sent += 1
-        bell.wait()
-        bell.clear()
+        select.select([spool.wake_fd], [], [])
         spool.completed()
         done += len(ready)
         for entry in ready:

@@ -32,7 +32,7 @@ def main(directory: str, count: int) -> None:
     if lab.fatal:
         time.sleep(0.05)
         lab.spool.completed()
-        os.write(1, b"F %d\n" % (len(lab.acked) - told))
+        os.write(1, b"F %d\n" % (len(lab.acked) - lab.acked_before_fatal))
         os._exit(75)
     lab.stop()
     os.write(1, b"S\n")

@@ -26,7 +26,7 @@ class RealHouse(House):
     def __init__(self, directory, **settings):
         self.descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         self.wrong = []
-        spool = spools.Spool(self.descriptor, [0], SETTINGS, lambda: None, self.wrong.append)
+        spool = spools.Spool(self.descriptor, [0], SETTINGS, self.wrong.append)
         assert spool.recover() == []
         spool.start()
         super().__init__(spool=spool, now=time.time(), is_live=lambda entry: entry.state in LIVE, **settings)

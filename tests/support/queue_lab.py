@@ -1,7 +1,7 @@
 """A spool in a directory of the test's own, driven by hand instead of by an event loop."""
 
 import os
-import threading
+import select
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,16 +48,15 @@ class Lab:
         self.fatal: list[str] = []
         self.refused = 0
         self.acked: list[Entry] = []
-        self.bell = threading.Event()
         self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        self.spool = Spool(self.fd, list(shards), settings(**changes), self.bell.set, self._fatal, files)
+        self.spool = Spool(self.fd, list(shards), settings(**changes), self._fatal, files)
         self.problems = self.spool.recover()
         if start:
             self.spool.start()
 
     def _fatal(self, reason: str) -> None:
+        self.acked_before_fatal = len(self.acked)
         self.fatal.append(reason)
-        self.bell.set()
 
     def _done(self, entry: Entry | None) -> None:
         if entry is None:
@@ -85,8 +84,7 @@ class Lab:
         limit = time.monotonic() + seconds
         while not ready() and not self.fatal:
             assert time.monotonic() < limit, "nothing happens"
-            self.bell.wait(0.01)
-            self.bell.clear()
+            select.select([self.spool.wake_fd], [], [], 0.01)
             self.spool.completed()
             if self.spool.wants_tick:
                 self.spool.tick(time.monotonic())

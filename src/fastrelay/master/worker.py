@@ -105,7 +105,6 @@ class Worker:
             self.context.queue_fd,
             self.context.shards,
             section(QueueSettings, config),
-            notify=self._notify,
             fatal=self._queue_failed,
             critical=self._queue_damaged,
         )
@@ -151,6 +150,7 @@ class Worker:
     async def start(self) -> None:
         await self._recover()
         self.spool.start()
+        self.loop.add_reader(self.spool.wake_fd, self._batch_done)
         self.qmgr.recovered(sorted(self.spool.entries.values(), key=lambda entry: entry.message_id))
         context = self.context
         self.services = self._make_services(context.config, [service for service, _ in context.listeners])
@@ -198,6 +198,7 @@ class Worker:
             closing = [agent.close() for agent in self._agents.values()]
             await asyncio.wait_for(asyncio.gather(*closing), max(0.5, limit - self.loop.time()))
         await self.control.close()
+        self.loop.remove_reader(self.spool.wake_fd)
         self.spool.stop()
         self.names.close()
         self.log.flush()
@@ -210,10 +211,6 @@ class Worker:
 
     def _flush_log_soon(self) -> None:
         self.loop.call_later(LOG_DELAY, self.log.flush)
-
-    def _notify(self) -> None:
-        """From the commit thread."""
-        self.loop.call_soon_threadsafe(self._batch_done)
 
     def _make_connection(self, position: int) -> asyncio.Protocol:
         return self.services[position].factory()

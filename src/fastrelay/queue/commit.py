@@ -1,66 +1,79 @@
-"""The commit thread, one for a worker: everything that waits in a shard is its next batch.
+"""Group commit: everything that waits in a shard while a batch is being synced is its next batch.
 
-The loop's thread puts records (`put`) and outcomes (`outcomes`), and takes what is durable (`take`). No
-timer and no wake-up but when the thread sleeps. Invariant: a batch is handed out by `take` only after its
-fdatasync returned 0; after the first error nothing more is handed out and nothing more is written.
+All but the write itself happens on the loop's thread. One batch is in flight at a time for a worker; when
+`wake_fd` becomes readable the owner calls `take`, which starts the next batch before anybody is told of
+the last. No timer. Invariant: a batch is handed out by `take` only after its fdatasync returned 0; after
+the first error nothing more is handed out and nothing more is written.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from fastrelay.queue._record import Record
+from fastrelay.queue.files import Files
 from fastrelay.queue.shard import Issued, Shard
+from fastrelay.queue.writer import make_writer, start_thread
 
 Done = Issued | Callable[[], None]
 
 
 class Committer:
-    """`notify` is called on the commit thread once until the next `take`."""
+    """`wake_fd` is an eventfd: readable when `take` has something to do."""
 
-    def __init__(
-        self, notify: Callable[[], None], fatal: Callable[[str], None], starved: Callable[[Shard], None]
-    ) -> None:
-        self._notify = notify
-        self._starved = starved  # called on the commit thread: the shard waits for a segment
+    def __init__(self, files: Files, fatal: Callable[[str], None], starved: Callable[[Shard], None]) -> None:
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._writer = make_writer(files, self.wake_fd)
+        self._starved = starved  # the shard waits for a segment
         self._fatal = fatal
-        self.lock = threading.Lock()
-        self._wake = threading.Lock()
-        self._wake.acquire()
-        self._idle = False
-        self._stopping = False
         self._failed = False
+        self._running = False
         self._ready: deque[Shard] = deque()
+        self._flying: Issued | None = None
         self._done: list[Done] = []
-        self._notified = False
-        self._thread = threading.Thread(target=self._run, name="queue-commit", daemon=True)
+        self._lock = threading.Lock()  # for _calls and _failed: the preparer's thread uses them too
+        self._calls: list[Callable[[], None]] = []
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        self._thread = start_thread(self._writer.run)
+        self._running = True
+        self._issue()
 
     def stop(self) -> None:
         """Write what is ready, then end."""
-        with self.lock:
-            self._stopping = True
-            self._rouse()
-        self._thread.join()
+        while self._flying is not None:
+            self._writer.wait()
+            self._land()
+            self._issue()
+        self._running = False
+        if self._thread is not None:
+            self._writer.stop()
+            self._thread.join()
+            self._thread = None
+
+    def close(self) -> None:
+        """After the last `take`."""
+        if self.wake_fd >= 0:
+            os.close(self.wake_fd)
+            self.wake_fd = -1
 
     @property
     def failed(self) -> bool:
         return self._failed
 
     def put(self, shard: Shard, record: Record, urgent: bool = True) -> None:
-        """A record at the end of the shard's log; the thread starts on it at once when it is urgent."""
-        with self.lock:
-            shard.pending.append(record)
-            shard.tail = None
-            if urgent:
-                self._make_ready(shard)
+        """A record at the end of the shard's log; it is written at once when it is urgent."""
+        shard.pending.append(record)
+        shard.tail = None
+        if urgent:
+            self.kick(shard)
 
     def outcomes(self, shard: Shard) -> Record:
-        """The record that takes outcomes; only to be used with the lock held."""
+        """The record that takes outcomes."""
         tail = shard.tail
         if tail is None:
             tail = shard.tail = Record()
@@ -69,63 +82,69 @@ class Committer:
 
     def kick(self, shard: Shard) -> None:
         """Something of this shard is to be written now, or a segment that it waited for is there."""
-        with self.lock:
-            self._make_ready(shard)
+        if not shard.ready:
+            shard.ready = True
+            self._ready.append(shard)
+        if self._flying is None:
+            self._issue()
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Have `call` called on the loop's thread, from any thread."""
-        self._finish(call)
+        with self._lock:
+            self._calls.append(call)
+        os.eventfd_write(self.wake_fd, 1)
 
     def take(self) -> list[Done]:
         """What is done since the last call."""
-        with self.lock:
-            done, self._done = self._done, []
-            self._notified = False
-        return [] if self._failed else done
+        try:
+            os.eventfd_read(self.wake_fd)
+        except BlockingIOError:
+            pass  # called without a wake-up
+        with self._lock:
+            calls, self._calls = self._calls, []
+        if self._flying is not None and self._writer.is_finished:
+            self._land()
+            self._issue()
+        done, self._done = self._done, []
+        return [] if self._failed else [*done, *calls]
 
     def fail(self, reason: str) -> None:
         """Nothing is acknowledged or written after this; `fatal` is called once."""
-        with self.lock:
+        with self._lock:
             first, self._failed = not self._failed, True
         if first:
             self._fatal(reason)
 
-    def _make_ready(self, shard: Shard) -> None:
-        if not shard.ready:
-            shard.ready = True
-            self._ready.append(shard)
-        self._rouse()
-
-    def _rouse(self) -> None:
-        if self._idle:
-            self._idle = False
-            self._wake.release()
-
-    def _run(self) -> None:
+    def _land(self) -> None:
+        """The batch in flight is written, or has failed."""
+        issued, self._flying = self._flying, None
+        assert issued is not None and issued.segment is not None and issued.batch is not None
         try:
-            while not self._failed:
-                shard = self._next()
-                if shard is not None:
-                    self._turn(shard)
-                elif self._stopping and not self._ready:
-                    return
-                else:
-                    self._wake.acquire()
+            self._writer.result()
         except Exception as error:  # the disk's or ours: the worker must end, nothing is acknowledged
             self.fail(f"queue file write error: {error!r}")
+            return
+        issued.shard.written(issued.segment, issued.batch)
+        self._done.append(issued)
+        if issued.shard.queue or issued.shard.pending:
+            self._queue_again(issued.shard)
 
-    def _next(self) -> Shard | None:
-        with self.lock:
-            if not self._ready:
-                self._idle = not self._stopping
-                return None
+    def _queue_again(self, shard: Shard) -> None:
+        """What came meanwhile: mail at once, outcomes alone when their time has come."""
+        if shard.queue and not shard.ready:
+            shard.ready = True
+            self._ready.append(shard)
+
+    def _issue(self) -> None:
+        """Start the next batch, if there is one."""
+        while self._flying is None and self._ready and self._running and not self._failed:
             shard = self._ready.popleft()
             shard.ready = False
             if shard.pending:
                 shard.queue.extend(shard.pending)
                 shard.pending.clear()
                 shard.tail = None
-            return shard
+            self._turn(shard)
 
     def _turn(self, shard: Shard) -> None:
         """One batch of this shard; what is left of it waits for its next turn."""
@@ -133,16 +152,11 @@ class Committer:
         if issued is None:
             if shard.queue and not shard.full:
                 self._starved(shard)
-            return
-        if issued.batch is not None and issued.segment is not None:
-            shard.write(issued.segment, issued.batch)
-        if shard.queue:
-            self.kick(shard)
-        self._finish(issued)
-
-    def _finish(self, done: Done) -> None:
-        with self.lock:
-            self._done.append(done)
-            first, self._notified = not self._notified, True
-        if first:
-            self._notify()
+        elif issued.batch is not None and issued.segment is not None:
+            self._flying = issued
+            self._writer.start(issued.segment.fd, shard.buffers(issued.batch), shard.offset)
+        else:
+            self._done.append(issued)
+            if shard.queue:
+                self._queue_again(shard)
+            os.eventfd_write(self.wake_fd, 1)

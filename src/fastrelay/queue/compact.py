@@ -82,7 +82,7 @@ class Cleaner:
                 )
             except NoRoom:
                 shard.full = True
-                self._committer.kick(shard)
+                self._committer.deliver(partial(self._committer.kick, shard))
                 return
             self._add_spare(shard, made)
 
@@ -90,7 +90,7 @@ class Cleaner:
         shard.next_number = segment.number + 1
         shard.spares.append(segment)
         shard.full = False
-        self._committer.kick(shard)
+        self._committer.deliver(partial(self._committer.kick, shard))
 
     def tick(self, now: float, shards: list[Shard]) -> None:
         """Relocate within the budget; called every 10 to 20 ms while there is work."""

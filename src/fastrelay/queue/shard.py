@@ -1,9 +1,8 @@
 """One shard: an append-only log of segments, one batch of it in flight at a time.
 
 The small interface behind which another kind of store can stand: put records (spool.py), issue and write
-a batch (commit.py), trim (compact.py). The loop's thread owns `segments` and `floor`, the commit thread
-`queue`, `current` and the counters; `pending` and `tail` are shared under the committer's lock, `spares`
-is a deque that the preparer fills.
+a batch (commit.py), trim (compact.py). The loop's thread owns it all but `spares`, a deque that the preparer
+fills, and `full`.
 """
 
 from __future__ import annotations
@@ -44,11 +43,9 @@ class Shard:
         self.segments: dict[int, Segment] = {}
         self.floor = 0  # no batch to come refers to a segment before this one
         self.lazy_since = 0.0
-        # under the lock
         self.pending: deque[Record] = deque()
         self.tail: Record | None = None  # the last of `pending`, when it takes more outcomes
         self.ready = False
-        # the commit thread's
         self.queue: deque[Record] = deque()
         self.current: Segment | None = None
         self.offset = BLOCK
@@ -126,13 +123,12 @@ class Shard:
         self.queue = deque(record for record in self.queue if record.entry is None)
         return True
 
-    def write(self, segment: Segment, batch: Batch) -> None:
-        """Make the batch durable. OSError: none of it may be acknowledged, and this file not be written
-        again.
-        """
-        buffers = batch.finish(time.time())
-        write_all(self.files, segment.fd, buffers, self.offset)
-        self.files.fdatasync(segment.fd)
+    def buffers(self, batch: Batch) -> list[bytes | bytearray | memoryview]:
+        """The whole batch, ready to be written at `offset`."""
+        return batch.finish(time.time())
+
+    def written(self, segment: Segment, batch: Batch) -> None:
+        """The batch is durable."""
         self.offset += batch.size
         self.durable = (segment.number, self.offset)
         self.batch_number, self.sequence = batch.number, batch.sequence - 1
@@ -143,5 +139,8 @@ class Shard:
         segment = self.current
         if segment is None or self.vouched or segment.size - self.offset < BLOCK:
             return
-        self.write(segment, self._new_batch(segment))
+        batch = self._new_batch(segment)
+        write_all(self.files, segment.fd, self.buffers(batch), self.offset)
+        self.files.fdatasync(segment.fd)
+        self.written(segment, batch)
         self.vouched = True

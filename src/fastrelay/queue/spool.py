@@ -1,7 +1,7 @@
 """The queue as a worker sees it: its shards behind one object.
 
 Everything here runs on the loop's thread. `append` and `record` put frames into the log, `completed`
-(which `notify` asks for) calls back for what is durable. Invariants: `done` is called only after the
+(to be called when `wake_fd` is readable) calls back for what is durable. Invariants: `done` is called only after the
 fdatasync that covers the message; an outcome is in the index at once and in the log a batch later (window
 W2, docs/queue-format.md).
 """
@@ -60,7 +60,6 @@ class Spool:
         directory: int,
         shards: Iterable[int],
         settings: QueueSettings,
-        notify: Callable[[], None],
         fatal: Callable[[str], None],
         files: Files = FILES,
         critical: Callable[[str], None] | None = None,
@@ -74,7 +73,7 @@ class Spool:
         if not self._numbers or not all(0 <= n < 1 << queue_id.SHARD_BITS for n in self._numbers):
             raise ValueError(f"shards {self._numbers}")
         self._critical = critical if critical is not None else self.problems.append
-        self._committer = Committer(notify, fatal, lambda shard: self._cleaner.want_spares(shard, 2))
+        self._committer = Committer(files, fatal, lambda shard: self._cleaner.want_spares(shard, 2))
         self._preparer = Preparer(self._committer.fail)
         self._cleaner = Cleaner(
             files,
@@ -132,8 +131,7 @@ class Spool:
             self._add_list(message, SETTLED, recipients)
         for message in self._lost:
             shard = self._shards[queue_id.shard_of(message)]
-            with self._committer.lock:
-                self._committer.outcomes(shard).add_lost(message)
+            self._committer.outcomes(shard).add_lost(message)
             self._make_lazy(shard)
         self._settle_again, self._lost = [], []
         for shard in self._all:
@@ -159,6 +157,7 @@ class Spool:
                     self._files.close(segment.fd)
                     segment.fd = -1
             self._files.close(shard.directory)
+        self._committer.close()
         self._all, self._shards = [], {}
 
     def _drain(self) -> None:
@@ -225,9 +224,7 @@ class Spool:
         if entry.state is State.DONE:
             return
         shard = self._shards[entry.message_id & 0xFF]
-        committer = self._committer
-        with committer.lock:
-            ended = committer.outcomes(shard).add_outcomes(entry, outcomes, next_try)
+        ended = self._committer.outcomes(shard).add_outcomes(entry, outcomes, next_try)
         if not shard.lazy_since:
             self._make_lazy(shard)
         for outcome in outcomes:
@@ -304,8 +301,13 @@ class Spool:
 
     # --- what the threads report
 
+    @property
+    def wake_fd(self) -> int:
+        """Becomes readable when `completed` has something to do; `completed` reads it."""
+        return self._committer.wake_fd
+
     def completed(self) -> None:
-        """Call back for what is durable now. The owner calls it on the loop's thread after `notify`."""
+        """Call back for what is durable now. The owner calls it on the loop's thread when `wake_fd` is readable."""
         for done in self._committer.take():
             if isinstance(done, Issued):
                 self._batch_done(done)
@@ -441,24 +443,21 @@ class Spool:
 
     def _add_list(self, message: int, kind: int, recipients: list[int]) -> None:
         shard = self._shards[message & 0xFF]
-        with self._committer.lock:
-            self._committer.outcomes(shard).add_list(kind, message, recipients)
+        self._committer.outcomes(shard).add_list(kind, message, recipients)
         self._make_lazy(shard)
 
     def _set_state(self, entry: Entry, state: State, next_try: float) -> None:
         if entry.state is State.DONE:
             return
         shard = self._shards[entry.message_id & 0xFF]
-        with self._committer.lock:
-            self._committer.outcomes(shard).add_state(entry, state, next_try)
+        self._committer.outcomes(shard).add_state(entry, state, next_try)
         self._make_lazy(shard)
 
     def _end(self, entry: Entry, kind: int) -> None:
         if entry.state is State.DONE:
             return
         shard = self._shards[entry.message_id & 0xFF]
-        with self._committer.lock:
-            self._committer.outcomes(shard).add_end(entry, kind)
+        self._committer.outcomes(shard).add_end(entry, kind)
         self._make_lazy(shard)
         self._ended(entry, shard)
 
