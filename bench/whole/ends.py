@@ -1,0 +1,156 @@
+"""The two ends: Debian's smtp-source and smtp-sink, and for the time to the 250 `fastrelay source`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+from bench.whole.cases import DOMAIN, Case
+from bench.whole.relays import Relay, RelayFailed, free_port
+
+TIME_LIMIT = 180.0  # for one measurement
+MEMORY_EVERY = 0.4  # seconds
+TICK = 0.005
+
+
+class Sink:
+    """smtp-sink, and how many messages it has had: it writes its running counters to a file."""
+
+    def __enter__(self) -> Sink:
+        self.port, self.out = free_port(), tempfile.TemporaryFile()
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []
+        command = [
+            "smtp-sink",
+            "-c",
+            *user,
+            "-m",
+            "2000",
+            "-h",
+            "sink.example",
+            f"127.0.0.1:{self.port}",
+            "1000",
+        ]
+        self.process = subprocess.Popen(command, stdout=self.out, stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+        self.out.close()
+
+    def count(self) -> int:
+        assert self.process.poll() is None, "smtp-sink has ended"
+        size = os.fstat(self.out.fileno()).st_size
+        start = max(0, size - 400)
+        return last_count(os.pread(self.out.fileno(), size - start, start))
+
+
+def last_count(text: bytes) -> int:
+    found = re.findall(rb"mesg=(\d+)\s", text)
+    return int(found[-1]) if found else 0
+
+
+@dataclass
+class Sample:
+    """What one measurement found. Times in milliseconds; nothing for what it did not look at."""
+
+    accepted: float = 0.0  # messages a second, until the source had its last 250
+    delivered: float = 0.0  # messages a second, until the sink had the last one
+    cpu_ms: float = 0.0  # a message, whole process tree
+    memory: float = 0.0  # MiB, the highest seen
+    rate: float | None = None  # offered, messages a second
+    p50: float | None = None
+    p99: float | None = None
+
+
+def smtp_source(case: Case, port: int, count: int) -> list[str]:
+    command = ["smtp-source", "-m", str(count), "-s", str(case.sessions), "-l", str(case.size), "-C", "10"]
+    command += [
+        "-r",
+        str(case.recipients),
+        "-f",
+        "sender@source.example",
+        "-t",
+        f"user@{DOMAIN}",
+        "-M",
+        "client.example",
+    ]
+    command += ["-d"] if case.reuse else []
+    command += ["-N"] if case.numbered else []
+    return [*command, f"127.0.0.1:{port}"]
+
+
+def fastrelay_source(case: Case, port: int, count: int, rate: float = 0.0) -> list[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "fastrelay",
+        "source",
+        "--json",
+        "--messages",
+        str(count),
+        "--helo",
+        "client.example",
+    ]
+    command += ["--sessions", str(case.sessions), "--size", str(case.size), "--to", f"user@{DOMAIN}"]
+    command += ["--per-connection", "0" if case.reuse else "1", "--from", "sender@source.example"]
+    command += ["--rate", f"{rate:.1f}"] if rate else []
+    return [*command, f"127.0.0.1:{port}"]
+
+
+def drive(command: list[str], count: int, relay: Relay, sink: Sink) -> tuple[Sample, str]:
+    """Run a source of `count` messages; wait until the sink has them all. Also returns what it printed."""
+    begin_count, begin_cpu, begin = sink.count(), relay.meter.cpu(), time.monotonic()
+    accepted_at, memory, look_at = 0.0, 0.0, 0.0
+    with tempfile.TemporaryFile("w+") as said:
+        source = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            while not accepted_at or sink.count() - begin_count < count:
+                now = time.monotonic()
+                if not accepted_at and source.poll() is not None:
+                    accepted_at = now
+                    if source.returncode:
+                        said.seek(0)
+                        raise RelayFailed(f"{command[0]}: {said.read()[-800:]}\n{relay.directory.log_end()}")
+                if now >= look_at:
+                    memory, look_at = max(memory, relay.meter.memory()), now + MEMORY_EVERY
+                if now > begin + TIME_LIMIT:
+                    arrived = sink.count() - begin_count
+                    raise RelayFailed(
+                        f"{relay.name}: {arrived} of {count} arrived\n{relay.directory.log_end()}"
+                    )
+                time.sleep(TICK)
+        finally:
+            if source.poll() is None:
+                source.kill()
+                source.wait(10)
+        delivered_at = time.monotonic()
+        time.sleep(0.4)  # what it still has to write down about them is part of the cost
+        said.seek(0)
+        text = said.read()
+    cpu = (relay.meter.cpu() - begin_cpu) * 1000 / count
+    sample = Sample(count / (accepted_at - begin), count / (delivered_at - begin), cpu, memory)
+    return sample, text
+
+
+def measure(case: Case, relay: Relay, sink: Sink, count: int) -> Sample:
+    drive(smtp_source(case, relay.port, case.warm_up), case.warm_up, relay, sink)
+    if case.half_load:
+        return half_load(case, relay, sink, count)
+    return drive(smtp_source(case, relay.port, count), count, relay, sink)[0]
+
+
+def half_load(case: Case, relay: Relay, sink: Sink, count: int) -> Sample:
+    """First as fast as it goes with the same source; then at half that rate, for the time to the 250."""
+    full, _ = drive(fastrelay_source(case, relay.port, count), count, relay, sink)
+    rate = full.delivered / 2
+    sample, said = drive(fastrelay_source(case, relay.port, count, rate), count, relay, sink)
+    times = json.loads(said)["message_ms"]
+    sample.rate, sample.p50, sample.p99 = rate, times["p50"], times["p99"]
+    return sample

@@ -1,0 +1,166 @@
+"""fastrelay and Postfix in one run, in alternating order: `python -m bench.whole.run [--case NAME ...]`.
+
+Each measurement starts the relay anew on an empty queue, warms it up, sends, and waits until the sink has
+all. Prints a table, appends lines to bench/history.jsonl, and with --write-docs renders docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.whole import report
+from bench.whole.cases import CASES, DEFAULT, FASTER
+from bench.whole.ends import Sample, Sink, measure
+from bench.whole.measure import Meter
+from bench.whole.relays import POSTFIX, Directory, Relay, RelayFailed
+
+ROOT = Path(__file__).parents[2]
+HISTORY = ROOT / "bench/history.jsonl"
+PAGE = ROOT / "docs/benchmarks.md"
+NEEDED = ("smtp-source", "smtp-sink", "postfix", "postmap")
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        why = (
+            f"{', '.join(missing)} missing; Debian's package is `postfix`"
+            if missing
+            else "Postfix starts as root only"
+        )
+        print(f"bench.whole: nothing to compare with ({why}); not run", file=sys.stderr)
+        return 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
+    facts = describe()
+    try:
+        results = [run_case(name, options) for name in options.case]
+    except RelayFailed as error:
+        print(f"bench.whole: {error}", file=sys.stderr)
+        return 1
+    print(report.table(results) + "\n" + report.times_table(results))
+    if options.history:
+        with open(HISTORY, "a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in report.history_lines(results, facts))
+    if options.write_docs:
+        PAGE.write_text(report.put_between(PAGE.read_text(), rendered(results, facts, options)))
+    return 0
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    cores = os.cpu_count() or 1
+    parser = argparse.ArgumentParser(prog="python -m bench.whole.run", description=__doc__)
+    parser.add_argument("--case", nargs="+", choices=[*CASES, "all"], default=list(DEFAULT), metavar="NAME")
+    parser.add_argument("--pairs", type=int, default=3, help="measurements of each relay (3)")
+    parser.add_argument("--workers", type=int, nargs="+", default=sorted({1, cores}), help="1 and one a core")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the messages of each case")
+    parser.add_argument("--no-history", dest="history", action="store_false")
+    parser.add_argument("--write-docs", action="store_true", help="render the tables in docs/benchmarks.md")
+    parser.epilog = "cases: " + "; ".join(f"{name}: {case.title}" for name, case in CASES.items())
+    options = parser.parse_args(words)
+    if "all" in options.case:
+        options.case = list(CASES)
+    return options
+
+
+def run_case(name: str, options: argparse.Namespace) -> report.Result:
+    contenders = {POSTFIX: (POSTFIX, 0)}
+    contenders |= {f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers}
+    case = CASES[name]
+    result = report.Result(name, {label: [] for label in contenders})
+    with Sink() as sink, Directory(case, sink.port) as directory:
+        for pair in range(options.pairs):
+            order = list(contenders)
+            for label in order if pair % 2 == 0 else reversed(order):
+                kind, workers = contenders[label]
+                with Relay(kind, directory, workers) as relay:
+                    sample = measure(case, relay, sink, case.count(kind, options.scale))
+                result.samples[label].append(sample)
+                print(f"{name:12s} {label:20s} {shown(sample)}", file=sys.stderr, flush=True)
+    return result
+
+
+def shown(sample: Sample) -> str:
+    text = f"accepted/s {sample.accepted:7.0f}  delivered/s {sample.delivered:7.0f}  "
+    text += f"CPU ms {sample.cpu_ms:.3f}  MiB {sample.memory:.0f}"
+    return text if sample.p99 is None else f"{text}  p50 {sample.p50:.2f} ms  p99 {sample.p99:.2f} ms"
+
+
+def describe() -> dict[str, Any]:
+    """When, what and where."""
+    meter = Meter(Path("/nonexistent"))
+    meter.open()
+    meter.close()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": git("rev-parse", "--short", "HEAD"),
+        "changed": bool(git("status", "--porcelain", "--", "src", "setup.py")),
+        "postfix": said("postconf", "-C", "builtin", "-dh", "mail_version"),
+        "machine": {
+            "cpu": cpu_model(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+        },
+        "cpu_from": meter.kind,
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def git(*words: str) -> str:
+    return said("git", "-C", str(ROOT), *words)
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
+
+
+def cpu_model() -> str:
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    return found[1] if found else platform.machine()
+
+
+def rendered(results: list[report.Result], facts: dict[str, Any], options: argparse.Namespace) -> str:
+    """The part of docs/benchmarks.md that a run makes."""
+    machine = facts["machine"]
+    command = (
+        f"python -m bench.whole.run --pairs {options.pairs} --case {' '.join(options.case)} --write-docs"
+    )
+    if options.scale != 1:
+        command += f" --scale {options.scale}"
+    changed = " with changes that were not committed" if facts["changed"] else ""
+    lines = [
+        f"Made by `{command}`",
+        f"on {facts['date'][:10]}, fastrelay at commit {facts['commit']}{changed}, "
+        f"beside Postfix {facts['postfix']}.",
+        f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"Linux {machine['kernel']}, Python {machine['python']}; CPU time from {facts['cpu_from']}; "
+        f"load average before the run: {facts['load_before']}.",
+        f"Median (lowest to highest) of {options.pairs} measurements; "
+        f"fastrelay was sent {FASTER} times Postfix's messages.",
+    ]
+    text = "\n".join(lines) + "\n\n" + report.table(results)
+    if times := report.times_table(results):
+        text += "\n" + times
+    for workers in options.workers:
+        label = f"fastrelay, {workers} worker{'s' * (workers != 1)}"
+        if reached := report.targets(results, label):
+            text += f"\n### What was to be reached: {label}\n\n{reached}"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The benchmark's report: medians, ratios, what is said of the targets, the page it is written into."""
+
+import json
+
+import pytest
+from bench.whole import report
+from bench.whole.cases import CASES
+from bench.whole.ends import Sample, last_count, smtp_source
+from bench.whole.relays import POSTFIX
+
+OURS = "fastrelay, 2 workers"
+
+
+def result(case: str = "reuse", cpu: float = 0.1, delivered: float = 6000.0) -> report.Result:
+    postfix = [Sample(700, 600, 2.0, 120), Sample(900, 800, 2.4, 130), Sample(800, 700, 2.2, 125)]
+    ours = [Sample(delivered + n, delivered + n, cpu, 60) for n in (-100, 0, 100)]
+    return report.Result(case, {POSTFIX: postfix, OURS: ours})
+
+
+def test_bench_report_shows_median_and_spread():
+    assert report.spread(result().samples[POSTFIX], "cpu_ms") == "2.20 (2.00 to 2.40)"
+    assert report.spread(result().samples[POSTFIX][:1], "delivered") == "600"
+    assert report.spread(result().samples[POSTFIX], "p99") == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(12345.6, "12,346"), (99.96, "100.0"), (12.34, "12.3"), (1.234, "1.23"), (0.1, "0.100")],
+)
+def test_bench_report_numbers_have_three_digits(value: float, text: str):
+    assert report.number(value) == text
+
+
+def test_bench_report_ratios_are_those_of_medians():
+    found = result()
+    assert found.ratio(OURS, "cpu_ms") == pytest.approx(0.1 / 2.2)
+    cells = report.row(found, OURS).split("|")
+    assert [cell.strip() for cell in cells[-3:-1]] == ["22.0", "8.6"]
+    assert report.row(found, POSTFIX).endswith("|  |  |")
+
+
+def test_bench_report_without_postfix_has_no_ratio():
+    alone = report.Result("reuse", {OURS: result().samples[OURS]})
+    assert alone.ratio(OURS, "cpu_ms") is None
+    assert report.row(alone, OURS).endswith("|  |  |")
+
+
+def test_bench_report_table_has_as_many_cells_everywhere():
+    lines = report.table([result(), result("one")]).splitlines()
+    assert len(lines) == 6
+    assert {line.count("|") for line in lines} == {9}
+
+
+def test_bench_report_claims_a_target_only_when_it_was_measured_and_reached():
+    said = report.targets([result(cpu=0.1)], OURS)
+    assert "| 1/20 of Postfix's | 1/22.0 | yes |" in said
+    assert "half load" not in said
+    assert "one message a connection" not in said
+    assert "| 1/20 of Postfix's | 1/11.0 | no |" in report.targets([result(cpu=0.2)], OURS)
+    assert "| 5,000 | 4,000 | no |" in report.targets([result(delivered=4000.0)], OURS)
+    assert report.targets([result()], "fastrelay, 7 workers") == ""
+
+
+def test_bench_report_compares_tables_with_none():
+    results = [result("no-tables", cpu=0.100), result("tables", cpu=0.115)]
+    assert "| +15.0% | no |" in report.targets(results, OURS)
+
+
+def test_bench_report_times_are_shown_of_cases_that_have_them():
+    assert report.times_table([result()]) == ""
+    timed = report.Result("half-load", {OURS: [Sample(100, 100, 0.1, 50, 100.0, 1.5, 25.0)]})
+    assert "| 1.50 | 25.0 |" in report.times_table([timed])
+    assert "| 25.0 ms | no |" in report.targets([timed], OURS)
+
+
+def test_bench_report_history_keeps_every_sample():
+    [line] = report.history_lines([result()], {"commit": "abc"})
+    assert json.loads(json.dumps(line)) == line
+    assert (line["commit"], line["case"]) == ("abc", "reuse")
+    assert line["relays"][POSTFIX]["cpu_ms"] == [2.0, 2.4, 2.2]
+    assert "p99" not in line["relays"][POSTFIX]
+
+
+def test_bench_report_writes_between_its_marks_only():
+    page = f"above\n{report.BEGIN}old\n{report.END}below\n"
+    made = report.put_between(page, "new\n")
+    assert made == f"above\n{report.BEGIN}\nnew\n\n{report.END}below\n"
+    assert report.put_between(made, "new\n") == made
+    with pytest.raises(ValueError, match="no marks"):
+        report.put_between("nothing here", "new\n")
+
+
+def test_bench_ends_reads_the_last_whole_counter():
+    assert last_count(b"sess=1 quit=0 mesg=9\rsess=1 quit=0 mesg=12\rsess=1 quit=0 mesg=1") == 12
+    assert last_count(b"") == 0
+
+
+def test_bench_ends_makes_the_load_that_the_case_names():
+    words = smtp_source(CASES["recipients"], 25, 77)
+    assert words[words.index("-r") + 1] == "50"
+    assert words[words.index("-m") + 1] == "77"
+    assert "-d" in words
+    assert "-N" not in words
+    assert "-d" not in smtp_source(CASES["one"], 25, 77)
+    assert "-N" in smtp_source(CASES["tables"], 25, 77)
+
+
+def test_bench_cases_fit_their_tables():
+    """Each numbered recipient is in the table, after the warm-up's too."""
+    case = CASES["tables"]
+    assert max(case.count("fastrelay", 1.0), case.warm_up) < case.entries
