@@ -86,7 +86,7 @@ def start_sink(port: int, maildir: Path) -> subprocess.Popen[bytes]:
 def explain(config: Config, ports: list[int], maildir: Path) -> str:
     """What a newcomer does next."""
     port = ports[0] if ports else 0
-    script = sys.argv[0]
+    script = str(Path(sys.argv[0]).absolute())  # for another terminal, wherever that is
     program = f"{sys.executable} -m fastrelay" if script.endswith("__main__.py") else shlex.quote(script)
     here = shlex.quote(str(config.directory))
     python = (

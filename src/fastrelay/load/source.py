@@ -96,8 +96,6 @@ class Load:
             else:
                 await connection.closed
             if not connection.sent:
-                if self.take():
-                    self.report.failed += 1
                 await asyncio.sleep(PAUSE)
 
     async def watch(self) -> None:

@@ -58,14 +58,12 @@ class SourceConnection(asyncio.Protocol):
             self.closed.set_result(None)
 
     def failed(self, stage: str, text: bytes) -> None:
-        """The message under way fails, once; without one it is only an error."""
+        """The message under way fails, once; a connection that came to nothing uses up one to come."""
         if self.refused:
             return
         self.refused = True
-        if self.number:
+        if self.number or (not self.sent and self.load.take()):
             self.load.fail(stage, text)
-        else:
-            self.report.error(stage, text)
 
     def data_received(self, data: bytes) -> None:
         self.deadline = clock() + self.plan.timeout
