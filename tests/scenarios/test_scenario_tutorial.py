@@ -256,9 +256,7 @@ def test_a_misspelt_relayhost_defers() -> None:
         check_misspelt_relayhost(relay)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an address without brackets bounces as next hop"
-)
+@pytest.mark.xfail(strict=True, reason="an address without brackets bounces as next hop")
 def test_a_next_hop_may_be_an_address_without_brackets() -> None:
     """As in the tutorial's own transport table, smtp:172.17.0.3:25."""
     with KeepingSink(host="127.0.0.3") as sink, tutorial_relay(make_ports(), {}) as relay:

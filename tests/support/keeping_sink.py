@@ -10,6 +10,7 @@ hangs up. `reply` may be set while it runs.
 
 from __future__ import annotations
 
+import contextlib
 import socketserver
 import threading
 from collections.abc import Callable
@@ -68,10 +69,8 @@ class KeepingSink:
                 with sink.lock:
                     sink.connections += 1
                     number = sink.connections
-                try:
+                with contextlib.suppress(OSError):  # the client is gone; what it had not ended is not kept
                     _Session(sink, self.rfile, self.wfile, number).run()
-                except OSError:
-                    pass  # the client went away; what it had not ended is not kept
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address, daemon_threads, request_queue_size = True, True, 500
