@@ -259,7 +259,7 @@ cdef class ReceiveSession:
         else:
             self._errors = self._junk = 0
             if t.chunked:
-                self._reply(replies.r250_chunk_queued(t.chunk_bytes, t.queue_id))
+                self._reply(replies.r250_chunk_queued(self._scanner.size, t.queue_id))
             else:
                 self._reply(replies.r250_queued(t.queue_id))
         self._reset()
@@ -443,7 +443,10 @@ cdef class ReceiveSession:
         if verb == ETRN:
             return self._etrn(rest)
         if verb == XCLIENT or verb == XFORWARD:
-            return self._count(replies.R550_NOT_AUTHORIZED)
+            return self._count(
+                replies.R550_NOT_AUTHORIZED if self.transaction.sender is None else replies.R503_IN_TRANSACTION)
+        if verb == STARTTLS and next_word(&rest).size:
+            return self._count(replies.R501_STARTTLS_SYNTAX)
         return self._count(replies.R503_AUTH_NOT_ENABLED if verb == AUTH else replies.R502_NOT_IMPLEMENTED)
 
     cdef int _unknown(self, Slice line, Slice word) except -1:
@@ -539,6 +542,8 @@ cdef class ReceiveSession:
             return self._count(replies.R503_NEED_HELO)
         if t.sender is not None:
             return self._count(replies.R503_NESTED_MAIL)
+        if t.chunked:
+            return self._count(replies.R503_MAIL_AFTER_BDAT)
         if not _skip_keyword(&rest, b"from:", 5):
             return self._count(replies.R501_MAIL_SYNTAX)
         result = scan_path(rest, flags | PATH_UTF8, &path)
@@ -655,7 +660,7 @@ cdef class ReceiveSession:
         self._chunk_size = self._chunk_left
         self._chunk_refusal = self._bdat_refusal()
         t.chunk_bytes += self._chunk_left
-        t.chunked = t.sender is not None
+        t.chunked = True
         self._state = CHUNK
         if self._chunk_left == 0:
             self._take_chunk(NULL, 0)
@@ -687,8 +692,12 @@ cdef class ReceiveSession:
         cdef Transaction t = self.transaction
         self._state = COMMAND
         if self._chunk_refusal is not None:
-            t.chunk_failed = t.chunked
-            return self._count(self._chunk_refusal)
+            self._count(self._chunk_refusal)
+            if self._chunk_is_last:
+                self._reset()
+            else:
+                t.chunk_failed = True
+            return 0
         if self._chunk_is_last:
             return self._content_ended()
         return self._count(replies.r250_chunk(self._chunk_size))
@@ -703,6 +712,7 @@ cdef class ReceiveSession:
         """RFC 5321 3.5.3: 252 for every well-formed address, known or not; the transaction stays as it is."""
         cdef Path path
         cdef PathResult result
+        cdef Slice asked = rest
         if self.rules.no_vrfy:
             return self._count(replies.R502_VRFY_DISABLED)
         result = scan_path(rest, PATH_UTF8 if self.rules.utf8 else 0, &path)
@@ -712,18 +722,25 @@ cdef class ReceiveSession:
             rest = slice_of(rest.data + path.used, rest.size - path.used)
             word = next_word(&rest)
             if word.size == 0 or equals_nocase(word, b"smtputf8", 8):
-                return self._count(replies.r252_unverified(printable(address_of(&path).external)))
+                address = slice_object(slice_of(asked.data, path.used)).strip(b" \t")
+                return self._count(replies.r252_unverified(printable(address)))
         return self._count(replies.R501_RECIPIENT_ADDRESS)
 
     cdef int _etrn(self, Slice rest) except -1:
         """RFC 1985; no domain has a fast flush service."""
-        cdef Slice domain = next_word(&rest)
-        if not self.helo:
-            return self._count(replies.R503_NEED_HELO)
-        if domain.size == 0 or next_word(&rest).size:
+        cdef Path path
+        cdef Slice word = next_word(&rest)
+        if self.rules.helo_required and not self.helo:
+            return self._count(replies.R503_ETRN_NEED_HELO)
+        if word.size == 0 or next_word(&rest).size:
             return self._count(replies.R500_ETRN_SYNTAX)
-        name = slice_object(domain)
-        return self._count(replies.r459_no_flush(printable(name[:255])))
+        domain = slice_object(word)
+        if domain[:1] in (b"@", b"#"):
+            domain = domain[1:]
+        mailbox = b"<x@%b>" % domain
+        if b"@" in domain or scan_path(slice_bytes(mailbox), 0, &path) != PATH_OK:
+            return self._count(replies.R501_ETRN_PARAMETER)
+        return self._count(replies.r459_no_flush(printable(domain)))
 
     # End of data -----------------------------------------------------------------------------------
 

@@ -64,9 +64,9 @@ cdef bytes parse_mail_parameters(Slice rest, uint64_t size_limit, bint utf8, bin
     while word.size:
         has_value = split_parameter(word, &keyword, &value)
         bit = mail_keyword(keyword, utf8, dsn)
-        if bit == 0 or (bit == UTF8 and has_value):
+        if bit == 0 or has_value == (bit == UTF8):
             return replies.r555_unsupported(printable(slice_object(word)))
-        if seen & bit or (not has_value and bit != UTF8):
+        if seen & bit:
             return BAD[bit]
         seen |= bit
         refusal = mail_parameter(bit, word, value, size_limit, found)
@@ -111,18 +111,19 @@ cdef bytes mail_parameter(int bit, Slice word, Slice value, uint64_t size_limit,
 
 cdef bytes parse_rcpt_parameters(Slice rest, bint dsn, RcptParameters *found):
     cdef Slice keyword, value, word
+    cdef bint has_value
     found.notify, found.orcpt = 0, slice_of(rest.data, 0)
     if rest.size and rest.data[0] != 32 and rest.data[0] != 9:
         return replies.R501_RECIPIENT_ADDRESS
     word = next_word(&rest)
     while word.size:
-        split_parameter(word, &keyword, &value)
-        if dsn and equals_nocase(keyword, b"notify", 6):
+        has_value = split_parameter(word, &keyword, &value)
+        if dsn and has_value and equals_nocase(keyword, b"notify", 6):
             notify = NOTIFY.get(slice_object(value).upper())
             if notify is None or found.notify:
                 return replies.R501_NOTIFY
             found.notify = notify
-        elif dsn and equals_nocase(keyword, b"orcpt", 5):
+        elif dsn and has_value and equals_nocase(keyword, b"orcpt", 5):
             if found.orcpt.size or not valid_orcpt(value):
                 return replies.R501_ORCPT
             found.orcpt = value
@@ -150,14 +151,14 @@ cdef int mail_keyword(Slice keyword, bint utf8, bint dsn) noexcept nogil:
 
 
 cdef bint valid_orcpt(Slice value) noexcept nogil:
-    """`addr-type ";" xtext`."""
+    """`addr-type ";" xtext`; the xtext may be empty."""
     cdef bytes_ptr semicolon = <bytes_ptr>memchr(value.data, 59, value.size) if value.size else NULL
     cdef Py_ssize_t kind
     if semicolon == NULL or value.size > ORCPT_LIMIT:
         return False
     kind = semicolon - value.data
-    return kind > 0 and valid_xtext(slice_of(value.data, kind)) and valid_xtext(
-        slice_of(semicolon + 1, value.size - kind - 1))
+    return kind > 0 and valid_xtext(slice_of(value.data, kind)) and (
+        kind + 1 == value.size or valid_xtext(slice_of(semicolon + 1, value.size - kind - 1)))
 
 
 cdef bytes printable(bytes text):

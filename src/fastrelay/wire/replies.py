@@ -4,7 +4,6 @@ A reply is `bytes` without its CRLF; the session adds it. Replies with a value i
 RFC 5321 4.2, RFC 3463 for the enhanced codes.
 """
 
-R214_HELP = b"214 2.0.0 See RFC 5321"
 R221_BYE = b"221 2.0.0 Bye"
 R221_NOT_SMTP = b"221 2.7.0 Error: I can break rules, too. Goodbye."
 R250_OK = b"250 2.0.0 Ok"
@@ -27,7 +26,7 @@ R501_BODY = b"501 5.5.4 Bad BODY parameter syntax"
 R501_DATA_SYNTAX = b"501 5.5.4 Syntax: DATA"
 R501_EHLO_SYNTAX = b"501 Syntax: EHLO hostname"
 R501_ENVID = b"501 5.5.4 Bad ENVID parameter syntax"
-R501_ETRN_PARAMETER = b"501 5.5.4 Error: invalid parameter syntax"
+R501_ETRN_PARAMETER = b"501 Error: invalid parameter syntax"
 R501_HELO_SYNTAX = b"501 Syntax: HELO hostname"
 R501_MAIL_AUTH = b"501 5.5.4 Bad AUTH parameter syntax"
 R501_MAIL_SYNTAX = b"501 5.5.4 Syntax: MAIL FROM:<address>"
@@ -39,11 +38,15 @@ R501_RET = b"501 5.5.4 Bad RET parameter syntax"
 R501_RSET_SYNTAX = b"501 5.5.4 Syntax: RSET"
 R501_SENDER_ADDRESS = b"501 5.1.7 Bad sender address syntax"
 R501_SIZE = b"501 5.5.4 Bad message size syntax"
+R501_STARTTLS_SYNTAX = b"501 5.5.4 Syntax: STARTTLS"
 R501_VRFY_SYNTAX = b"501 5.5.4 Syntax: VRFY address [SMTPUTF8]"
 R502_NOT_IMPLEMENTED = b"502 5.5.1 Error: command not implemented"
 R502_VRFY_DISABLED = b"502 5.5.1 VRFY command is disabled"
 R503_AUTH_NOT_ENABLED = b"503 5.5.1 Error: authentication not enabled"
 R503_DATA_AFTER_BDAT = b"503 5.5.1 Error: DATA after BDAT"
+R503_ETRN_NEED_HELO = b"503 Error: send HELO/EHLO first"
+R503_IN_TRANSACTION = b"503 5.5.1 Error: MAIL transaction in progress"
+R503_MAIL_AFTER_BDAT = b"503 5.5.1 Error: MAIL after BDAT"
 R503_NEED_HELO = b"503 5.5.1 Error: send HELO/EHLO first"
 R503_NEED_MAIL = b"503 5.5.1 Error: need MAIL command"
 R503_NEED_RCPT = b"503 5.5.1 Error: need RCPT command"
@@ -103,7 +106,7 @@ def r421_shutting_down(myhostname: bytes) -> bytes:
 
 def r459_no_flush(domain: bytes) -> bytes:
     """ETRN for a domain that has no fast flush service."""
-    return b"459 4.7.1 <%b>: service unavailable" % domain
+    return b"459 <%b>: service unavailable" % domain
 
 
 def r551_discarded(size: int) -> bytes:
