@@ -124,7 +124,7 @@ cdef class SessionRules:
         self.overshoot_limit = settings.smtpd_recipient_overshoot_limit
         self.duplicate_limit = settings.duplicate_filter_limit
         self.reject_bare_lf = settings.smtpd_forbid_bare_newline == "reject"
-        self.bare_lf_reply = b"%d%b" % (settings.smtpd_forbid_bare_newline_reject_code, replies.R550_BARE_LF[3:])
+        self.bare_lf_reply = replies.bare_newline(settings.smtpd_forbid_bare_newline_reject_code, self.myhostname)
         self.line_limit = settings.line_length_limit
         self.size_limit = settings.message_size_limit
         self.helo_required, self.strict = settings.smtpd_helo_required, settings.strict_rfc821_envelopes

@@ -53,7 +53,6 @@ R503_NEED_RCPT = b"503 5.5.1 Error: need RCPT command"
 R503_NESTED_MAIL = b"503 5.5.1 Error: nested MAIL command"
 R503_RCPT_AFTER_BDAT = b"503 5.5.1 Error: RCPT after BDAT"
 R521_BDAT_SYNTAX = b"521 5.5.4 Syntax: BDAT count [LAST]"
-R550_BARE_LF = b"550 5.5.2 Error: bare <LF> received"
 R550_NOT_AUTHORIZED = b"550 5.7.0 Error: insufficient authorization"
 R552_CHUNK_TOO_BIG = b"552 5.3.4 Chunk exceeds message size limit"
 R552_SIZE_LIMIT = b"552 5.3.4 Message size exceeds fixed limit"
@@ -117,3 +116,8 @@ def r551_discarded(size: int) -> bytes:
 def r555_unsupported(parameter: bytes) -> bytes:
     """A MAIL or RCPT parameter that no announced extension has (RFC 5321 4.1.1.11)."""
     return b"555 5.5.4 Unsupported option: " + parameter
+
+
+def bare_newline(code: int, myhostname: bytes) -> bytes:
+    """smtpd_forbid_bare_newline = reject; the code is smtpd_forbid_bare_newline_reject_code."""
+    return b"%d %d.5.2 %b Error: bare <LF> received" % (code, code // 100, myhostname)
