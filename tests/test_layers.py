@@ -49,7 +49,9 @@ def imports(path):
                 yield node.module
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
     else:
-        for match in re.finditer(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(.*)|c?import\s+([\w.]+))", text, re.M):
+        for match in re.finditer(
+            r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(.*)|c?import\s+([\w.]+))", text, re.M
+        ):
             yield match[1] or match[3]
             if match[1] == "fastrelay":
                 yield from (f"fastrelay.{name.strip()}" for name in match[2].strip("()").split(","))
@@ -65,9 +67,13 @@ def test_a_room_knows_only_those_below_it(room):
             parts = module.split(".")
             if parts[0] == "fastrelay" and len(parts) > 1:
                 other = parts[1]
-                if other != room and other not in EVERYBODY | MAY_IMPORT[room] and (SOURCE / other).exists() | (
-                    SOURCE / f"{other}.py"
-                ).exists() | (SOURCE / f"{other}.pyx").exists():
+                if (
+                    other != room
+                    and other not in EVERYBODY | MAY_IMPORT[room]
+                    and (SOURCE / other).exists()
+                    | (SOURCE / f"{other}.py").exists()
+                    | (SOURCE / f"{other}.pyx").exists()
+                ):
                     wrong.append(f"{path.relative_to(SOURCE)} imports {module}")
     assert not wrong
 

@@ -25,13 +25,14 @@ OTHERS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains
 
 
 def main(config_dir: Path, args: list[str]) -> int:
-    from fastrelay.config import load, section, usage
+    from fastrelay.config import section
+    from fastrelay.master import configuration
 
     if args:
         raise FatalError("usage: fastrelay check (no arguments)")
-    config = load(config_dir)
+    config = configuration.load(config_dir)
     settings = section(MasterSettings, config)
-    for text in usage.check(config):
+    for text in configuration.warnings(config):
         say("fastrelay", f"warning: {text}")
     owner = find_owner(settings.mail_owner, f"{config.directory}/main.cf")
     directories.prepare(Path(settings.queue_directory), Path(settings.data_directory), owner)

@@ -43,9 +43,10 @@ def main(config_dir: Path, args: list[str]) -> int:
         raise FatalError(f"{config_dir}/main.cf: relayhost: quickstart wants [127.0.0.1]:port for its sink")
     maildir = config_dir / "run" / "received"
     ports = [address[2] for _, address in wanted(config, settings)]
+    program = our_name()
     sink = start_sink(int(next_hop[1]), maildir)
     try:
-        return build(config, lambda: print(explain(config, ports, maildir), flush=True)).serve()
+        return build(config, lambda: print(explain(config, program, ports, maildir), flush=True)).serve()
     finally:
         sink.terminate()
         sink.wait()
@@ -83,11 +84,17 @@ def start_sink(port: int, maildir: Path) -> subprocess.Popen[bytes]:
     raise FatalError(f"the sink on 127.0.0.1:{port} did not start")
 
 
-def explain(config: Config, ports: list[int], maildir: Path) -> str:
+def our_name() -> str:
+    """The command as it works in another terminal, wherever that is."""
+    script = Path(sys.argv[0]).absolute()  # before master goes to its queue directory
+    if script.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m fastrelay"
+    return shlex.quote(str(script))
+
+
+def explain(config: Config, program: str, ports: list[int], maildir: Path) -> str:
     """What a newcomer does next."""
     port = ports[0] if ports else 0
-    script = str(Path(sys.argv[0]).absolute())  # for another terminal, wherever that is
-    program = f"{sys.executable} -m fastrelay" if script.endswith("__main__.py") else shlex.quote(script)
     here = shlex.quote(str(config.directory))
     python = (
         f"import smtplib; smtplib.SMTP('127.0.0.1', {port}).sendmail('me@example.org', ['you@example.com'], "

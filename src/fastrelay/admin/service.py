@@ -90,29 +90,29 @@ def status(config_dir: Path, args: list[str]) -> int:
 
 def build(config: Config, announce: Callable[[], None]) -> Supervisor:
     """A supervisor with everything that its workers need imported, before the first fork."""
-    from fastrelay.config import load, section, usage
+    from fastrelay.config import section
     from fastrelay.delivery import mailbox_helper
     from fastrelay.delivery.mailbox_settings import MailboxSettings
-    from fastrelay.master import mail_log, preload, worker
+    from fastrelay.master import configuration, mail_log, preload, worker
     from fastrelay.master.settings import MasterSettings
     from fastrelay.master.supervisor import Supervisor
 
     preload.everything()
     return Supervisor(
         config,
-        load=lambda: load(Path(config.directory)),
+        load=lambda: configuration.load(Path(config.directory)),
         section=lambda config: section(MasterSettings, config),
         open_log=mail_log.open_log,
         open_log_file=mail_log.open_log_file,
         run=worker.run,
         helper=lambda sock, config: mailbox_helper.serve(sock, section(MailboxSettings, config)),
         announce=announce,
-        warnings=usage.check,
+        warnings=configuration.warnings,
     )
 
 
 def _load(config_dir: Path) -> Config:
-    from fastrelay.config import load
+    from fastrelay.master.configuration import load
 
     return load(config_dir)
 

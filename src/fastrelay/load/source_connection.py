@@ -78,6 +78,8 @@ class SourceConnection(asyncio.Protocol):
                 self.features.add(line[4:].split(b" ")[0].strip().upper())
             if line[3:4] != b"-":
                 self.reply(line.rstrip())
+            if self.transport.is_closing():
+                return
 
     def reply(self, line: bytes) -> None:
         if not self.expected or not line[:3].isdigit() or line.startswith(b"421"):

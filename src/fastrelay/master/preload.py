@@ -13,7 +13,14 @@ from types import ModuleType
 
 PACKAGES = ("asyncio", "concurrent.futures", "dns", "encodings", "fastrelay")
 MODULES = ("aiosmtplib", "stringprep", "traceback", "unicodedata", "uvloop")
-FOREIGN = ("fastrelay.admin", "asyncio.__main__", "asyncio.windows_", "dns.win32util", "encodings.mbcs", "encodings.oem")
+FOREIGN = (
+    "fastrelay.admin",
+    "asyncio.__main__",
+    "asyncio.windows_",
+    "dns.win32util",
+    "encodings.mbcs",
+    "encodings.oem",
+)
 
 
 def everything() -> None:

@@ -24,8 +24,6 @@ def make_service(service: Service, config: Config, worker: Worker) -> SmtpdServi
     checks = restrictions.RecipientChecks(
         restrictions.Surroundings(settings, routing.resolver, routing.recipients, journal)
     )
-    for name in checks.unsupported:
-        journal.warning(b'unsupported smtpd restriction: "%b"' % name.encode("utf-8", "replace"))
     return SmtpdService(
         settings,
         Surroundings(

@@ -2,6 +2,7 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 
 from fastrelay.borders import Content, Envelope, Outcome
+from fastrelay.queue.files import Buffer
 
 MAGIC: int
 HEADER: int
@@ -138,7 +139,7 @@ class Batch:
     @property
     def empty(self) -> bool: ...
     def add(self, record: Record, split_above: int) -> bool: ...
-    def finish(self, time: float) -> list[bytes | memoryview]: ...
+    def finish(self, time: float) -> list[Buffer]: ...
 
 class Replay:
     @property

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from fastrelay.queue._record import BATCH_SIZE, BLOCK, MAX_BATCH, MAX_PAYLOAD, Batch, Record
-from fastrelay.queue.files import Files, write_all
+from fastrelay.queue.files import Buffer, Files, write_all
 from fastrelay.queue.segment import Segment
 
 MAX_RECORDS = 1024  # in a batch
@@ -123,7 +123,7 @@ class Shard:
         self.queue = deque(record for record in self.queue if record.entry is None)
         return True
 
-    def buffers(self, batch: Batch) -> list[bytes | bytearray | memoryview]:
+    def buffers(self, batch: Batch) -> list[Buffer]:
         """The whole batch, ready to be written at `offset`."""
         return batch.finish(time.time())
 

@@ -24,6 +24,19 @@ PERMIT = object()
 Candidate = tuple[Recipient, Address]
 Answer = Any  # None, PERMIT, bytes, or an awaitable of these
 Restriction = Callable[[Any, Candidate], Answer]
+NAMES = frozenset(
+    {
+        "permit_mynetworks",
+        "permit",
+        "permit_sasl_authenticated",
+        "permit_auth_destination",
+        "reject_unauth_destination",
+        "defer_unauth_destination",
+        "reject",
+        "defer",
+        "reject_unlisted_recipient",
+    }
+)
 GUARDS = frozenset({"reject_unauth_destination", "defer_unauth_destination", "reject", "defer"})
 
 
@@ -99,6 +112,7 @@ def build(name: str, around: Surroundings) -> Restriction:
         "defer": flat(settings.defer_code, b"4.3.2", b"Recipient address rejected: Try again later"),
         "reject_unlisted_recipient": unlisted_recipient(around),
     }
+    assert known.keys() == NAMES
     return known.get(name.lower(), server_error)
 
 
@@ -127,26 +141,37 @@ def chain(names: Sequence[str], around: Surroundings) -> tuple[Restriction, ...]
     return tuple([build(name, around) for name in names])
 
 
+def require_guard(settings: SmtpdSettings) -> None:
+    """A relay without a guard is open: RestrictionError, in Postfix's words."""
+    lists = (settings.smtpd_relay_restrictions, settings.smtpd_recipient_restrictions)
+    if not any(name.lower() in GUARDS for words in lists for name in words):
+        raise RestrictionError(
+            "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one "
+            "working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer"
+        )
+
+
+def unsupported(settings: SmtpdSettings) -> list[str]:
+    """The restrictions named that there are not: with one of them a list refuses all mail that comes to it."""
+    words = (*settings.smtpd_relay_restrictions, *settings.smtpd_recipient_restrictions)
+    return [name for name in words if name.lower() not in NAMES]
+
+
 class RecipientChecks:
     """All that is asked at RCPT: the relay list, the recipient list, and whether the recipient exists."""
 
     def __init__(self, around: Surroundings) -> None:
         settings = around.settings
         lists = [settings.smtpd_relay_restrictions, settings.smtpd_recipient_restrictions]
-        if not any(name.lower() in GUARDS for words in lists for name in words):
-            raise RestrictionError(
-                "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one "
-                "working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer"
-            )
+        require_guard(settings)
         if not settings.smtpd_relay_before_recipient_restrictions:
             lists.reverse()
-        self.unsupported = [n for words in lists for n in words if build(n, around) is server_error]
         self._chains = [chain(words, around) for words in lists if words]
         if settings.smtpd_reject_unlisted_recipient:
             self._chains.append((unlisted_recipient(around),))
         self._journal = around.journal
 
-    def __call__(self, session: Any, candidate: Candidate) -> bytes | None | Awaitable[bytes | None]:
+    def __call__(self, session: Any, candidate: Candidate) -> bytes | Awaitable[bytes | None] | None:
         """None: taken. A reply: refused. A table that cannot answer never reads as "not found"."""
         try:
             for position, restrictions in enumerate(self._chains):

@@ -1,0 +1,69 @@
+"""The configuration as the whole relay judges it: what config finds by itself, and what only the rooms know.
+
+`start`, `reload` and `check` load it here, so that what one refuses the others refuse too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastrelay import config as files
+from fastrelay.config import Config, ConfigError, Service, section, usage
+from fastrelay.smtpd import restrictions
+from fastrelay.smtpd.settings import SmtpdSettings
+
+DELIVERED = frozenset({"smtp", "local", "virtual", "error", "discard"})
+BUILT_IN = frozenset(  # what master.cf names and a worker does without a process of its own
+    {
+        "cleanup",
+        "qmgr",
+        "oqmgr",
+        "trivial-rewrite",
+        "bounce",
+        "proxymap",
+        "anvil",
+        "scache",
+        "showq",
+        "postlogd",
+    }
+)
+
+
+def load(directory: Path) -> Config:
+    """ConfigError also when an smtpd service would be an open relay."""
+    config = files.load(directory)
+    for service in _smtpd_services(config):
+        settings = section(SmtpdSettings, config, service.overrides)
+        try:
+            restrictions.require_guard(settings)
+        except restrictions.RestrictionError as error:
+            value = ", ".join(settings.smtpd_relay_restrictions)
+            file = str(config.directory / "main.cf")
+            raise ConfigError(file, 0, "smtpd_relay_restrictions", value, str(error)) from None
+    return config
+
+
+def warnings(config: Config) -> list[str]:
+    """What is set and has no effect, or another than meant."""
+    found = usage.check(config)
+    names = {
+        name
+        for service in _smtpd_services(config)
+        for name in restrictions.unsupported(section(SmtpdSettings, config, service.overrides))
+    }
+    found += [
+        f"unsupported smtpd restriction: {name}: mail that comes to it is deferred" for name in sorted(names)
+    ]
+    missing = [
+        f"{service.name} ({service.command})"
+        for service in config.services
+        if service.command not in DELIVERED | BUILT_IN | {"smtpd"}
+    ]
+    if missing:
+        file = config.directory / "master.cf"
+        found.append(f"{file}: services that fastrelay does not have yet: {', '.join(missing)}")
+    return found
+
+
+def _smtpd_services(config: Config) -> list[Service]:
+    return [service for service in config.services if service.type == "inet" and service.command == "smtpd"]
