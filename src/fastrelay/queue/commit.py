@@ -8,6 +8,7 @@ the first error nothing more is handed out and nothing more is written.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -96,10 +97,8 @@ class Committer:
 
     def take(self) -> list[Done]:
         """What is done since the last call."""
-        try:
+        with contextlib.suppress(BlockingIOError):  # called without a wake-up
             os.eventfd_read(self.wake_fd)
-        except BlockingIOError:
-            pass  # called without a wake-up
         with self._lock:
             calls, self._calls = self._calls, []
         if self._flying is not None and self._writer.is_finished:

@@ -17,8 +17,7 @@ EXTENSIONS = (
 
 def ehlo_reply(myhostname: bytes, size_limit: int, without: Collection[bytes]) -> bytes:
     """The whole multi-line reply, without the last CRLF; `without` holds upper-case keywords to leave out."""
-    lines = [myhostname]
-    for keyword in EXTENSIONS:
-        if keyword not in without:
-            lines.append(b"SIZE %d" % size_limit if keyword == b"SIZE" and size_limit else keyword)
+    size = b"SIZE %d" % size_limit if size_limit else b"SIZE"
+    keywords = [keyword for keyword in EXTENSIONS if keyword not in without]
+    lines = [myhostname, *(size if keyword == b"SIZE" else keyword for keyword in keywords)]
     return b"".join(b"250-%b\r\n" % line for line in lines[:-1]) + b"250 " + lines[-1]
