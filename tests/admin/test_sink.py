@@ -294,7 +294,8 @@ def test_a_client_that_vanishes_leaves_nothing(tmp_path):
     ["--reply", "rcpt=hello"], ["--reply", "foo=450 x"], ["--reply", "content=450 x"], ["--drop", "dot:101"],
     ["--drop", "dot:every 0"], ["--latency", "abc"], ["--latency", "9-1"], ["--latency", "foo=1"],
     ["--tarpit", "0"], ["--tarpit", "nan"], ["--max-messages", "0"], ["--nonsense"],
-    ["--script", "/nonexistent/file"], ["--ehl", "x"], ["--maildir", "/dev/null/x"], ["--listen", "no-such-host.invalid:0"],
+    ["--script", "/nonexistent/file"], ["--ehl", "x"], ["--maildir", "/dev/null/x"],
+    ["--listen", "no-such-host.invalid:0"],
 ])  # fmt: skip
 def test_wrong_arguments_are_told_in_a_line(words):
     done = run("sink", *words)
