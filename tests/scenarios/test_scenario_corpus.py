@@ -1,7 +1,7 @@
 """Every message of Python's own email tests goes through the relay; its body arrives byte for byte.
 
-The files have LF; a client sends CRLF, so that is what must arrive (RFC 5321 2.3.8). The body begins after the
-header: after the first empty line, or where the first line is that no header can be. The files beside the
+The files have LF; a client sends CRLF, so that is what must arrive (RFC 5321 2.3.8). The body begins after
+the header: after the first empty line, or where the first line is that no header can be. The files beside the
 messages are pictures and sounds: with NUL, a lone CR or no header at all they are nothing that SMTP can carry
 as it is, and what becomes of them is asserted as well.
 """
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from support.keeping_sink import KeepingSink, Kept
 from support.relay import Fastrelay
 
@@ -58,10 +59,13 @@ def transmit(client: smtplib.SMTP, recipient: str, content: bytes) -> tuple[int,
 
 @contextmanager
 def relay_and_sink(**main: object) -> Iterator[tuple[smtplib.SMTP, KeepingSink]]:
-    with KeepingSink() as sink, Fastrelay({"relayhost": sink.next_hop, **main}) as relay:
-        with relay.smtp() as client:
-            client.ehlo()
-            yield client, sink
+    with (
+        KeepingSink() as sink,
+        Fastrelay({"relayhost": sink.next_hop, **main}) as relay,
+        relay.smtp() as client,
+    ):
+        client.ehlo()
+        yield client, sink
 
 
 def by_recipient(messages: list[Kept]) -> dict[str, Kept]:
