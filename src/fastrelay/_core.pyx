@@ -235,6 +235,7 @@ cdef class ReceiveSession:
         """Go on with what a check answered: None or a reply. A Status."""
         self._now, self.waiting, self._state = now, None, COMMAND
         self._answered(self._after, answer)
+        self._check_errors()
         return self._proceed_buffered()
 
     def proceed(self, double now):
