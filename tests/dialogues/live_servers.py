@@ -23,7 +23,13 @@ POSTFIX_USABLE = os.geteuid() == 0 and shutil.which("postfix") is not None
 POSTFIX_MASTER = Path("/usr/share/postfix/master.cf.dist")
 TRANSPORTS = "".join(
     f"{name} unix - - n - - {command}\n"
-    for name, command in {"discard": "discard", "error": "error", "retry": "error", "smtp": "smtp", "relay": "smtp"}.items()
+    for name, command in {
+        "discard": "discard",
+        "error": "error",
+        "retry": "error",
+        "smtp": "smtp",
+        "relay": "smtp",
+    }.items()
 )
 DISCARD = {f"{kind}_transport": "discard:" for kind in ("local", "relay", "virtual", "default")}
 
@@ -134,7 +140,9 @@ class Postfix(Server):
         dist = re.sub(r"^smtp      inet .*$", lambda _: self.listeners(), dist, flags=re.M)
         self.write(main, re.sub(r"^([a-z]+ +unix +[a-z-]+ +[a-z-]+ +)y", r"\1n", dist, flags=re.M))
         shutil.chown(self.dir / "data", "postfix")
-        started = subprocess.run(["postfix", "-c", self.etc, "start"], capture_output=True, text=True, timeout=30)
+        started = subprocess.run(
+            ["postfix", "-c", self.etc, "start"], capture_output=True, text=True, timeout=30
+        )
         assert started.returncode == 0, started.stderr
         self.wait_listening()
         return self
