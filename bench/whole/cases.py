@@ -25,10 +25,11 @@ class Case:
     numbered: bool = False  # every message to another recipient: 1user@, 2user@ ...
     entries: int = 0  # in each table; 0: no tables
     half_load: bool = False  # by `fastrelay source`, which measures the time to the 250
+    rate: float = 0.0  # by `fastrelay source` too: so many messages a second
 
     def count(self, name: str, scale: float) -> int:
         """For the relay of this name."""
-        factor = 1 if name == "Postfix" else FASTER
+        factor = 1 if name == "Postfix" or self.rate else FASTER
         return max(self.sessions, round(self.messages * factor * scale))
 
     @property
@@ -49,5 +50,6 @@ CASES = {
     "no-tables": Case("4 KB, reused, each to another recipient, no tables", numbered=True),
     "tables": Case("the same, tables of 1,000,000 entries", numbered=True, entries=ENTRIES),
     "half-load": Case("4 KB, reused, at half of what the relay can take", half_load=True),
+    "same-rate": Case("4 KB, reused, at 100 a second", messages=1000, rate=100.0),
 }
 DEFAULT = ("one", "reuse")

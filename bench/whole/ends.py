@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.whole.cases import DOMAIN, Case
+from bench.whole.measure import cpu_of, machine_busy
 from bench.whole.relays import Relay, RelayFailed, free_port
 
 TIME_LIMIT = 180.0  # for one measurement
@@ -64,6 +67,7 @@ class Sample:
     delivered: float = 0.0  # messages a second, until the sink had the last one
     cpu_ms: float = 0.0  # a message, whole process tree
     memory: float = 0.0  # MiB, the highest seen
+    others: float = 0.0  # cores, taken by what is no part of the measurement
     rate: float | None = None  # offered, messages a second
     p50: float | None = None
     p99: float | None = None
@@ -107,6 +111,7 @@ def fastrelay_source(case: Case, port: int, count: int, rate: float = 0.0) -> li
 def drive(command: list[str], count: int, relay: Relay, sink: Sink) -> tuple[Sample, str]:
     """Run a source of `count` messages; wait until the sink has them all. Also returns what it printed."""
     begin_count, begin_cpu, begin = sink.count(), relay.meter.cpu(), time.monotonic()
+    begin_others = others(relay, sink)
     accepted_at, memory, look_at = 0.0, 0.0, 0.0
     with tempfile.TemporaryFile("w+") as said:
         source = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
@@ -135,21 +140,34 @@ def drive(command: list[str], count: int, relay: Relay, sink: Sink) -> tuple[Sam
         said.seek(0)
         text = said.read()
     cpu = (relay.meter.cpu() - begin_cpu) * 1000 / count
-    sample = Sample(count / (accepted_at - begin), count / (delivered_at - begin), cpu, memory)
+    noise = max(0.0, others(relay, sink) - begin_others) / (time.monotonic() - begin)
+    sample = Sample(count / (accepted_at - begin), count / (delivered_at - begin), cpu, memory, noise)
     return sample, text
+
+
+def others(relay: Relay, sink: Sink) -> float:
+    """CPU seconds, so far, of all that is neither relay, source, sink nor this program."""
+    ours = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    busy = machine_busy(Path("/proc/stat").read_text())
+    return busy - relay.meter.cpu() - cpu_of(sink.process.pid) - ours
 
 
 def measure(case: Case, relay: Relay, sink: Sink, count: int) -> Sample:
     drive(smtp_source(case, relay.port, case.warm_up), case.warm_up, relay, sink)
     if case.half_load:
         return half_load(case, relay, sink, count)
+    if case.rate:
+        return at_rate(case, relay, sink, count, case.rate)
     return drive(smtp_source(case, relay.port, count), count, relay, sink)[0]
 
 
 def half_load(case: Case, relay: Relay, sink: Sink, count: int) -> Sample:
     """First as fast as it goes with the same source; then at half that rate, for the time to the 250."""
     full, _ = drive(fastrelay_source(case, relay.port, count), count, relay, sink)
-    rate = full.delivered / 2
+    return at_rate(case, relay, sink, count, full.delivered / 2)
+
+
+def at_rate(case: Case, relay: Relay, sink: Sink, count: int, rate: float) -> Sample:
     sample, said = drive(fastrelay_source(case, relay.port, count, rate), count, relay, sink)
     times = json.loads(said)["message_ms"]
     sample.rate, sample.p50, sample.p99 = rate, times["p50"], times["p99"]

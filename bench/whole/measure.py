@@ -70,6 +70,12 @@ class Meter:
         return sum(map(pss, self.pids())) / 1024
 
 
+def machine_busy(stat: str, ticks: int = TICKS) -> float:
+    """CPU seconds of all cores that were not idle, from /proc/stat; stolen ones are busy."""
+    user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, stat.split(None, 9)[1:9])
+    return (user + nice + system + interrupts + soft + stolen) / ticks
+
+
 def descendants(root: int, children_of: Callable[[int], Sequence[int]]) -> list[int]:
     """A process and all below it."""
     found, waiting = [], [root]

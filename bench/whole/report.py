@@ -11,7 +11,7 @@ from bench.whole.cases import CASES, KIB
 from bench.whole.ends import Sample
 from bench.whole.relays import POSTFIX
 
-BEGIN, END = "<!-- made by bench.whole.run -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- made by bench.whole.run: {} -->\n", "<!-- end -->\n"
 HEAD = (
     "| case | relay | accepted/s | delivered/s | CPU ms a message | memory, MiB "
     "| CPU: Postfix / it | delivered: it / Postfix |"
@@ -150,10 +150,11 @@ def history_lines(results: Iterable[Result], facts: Mapping[str, Any]) -> list[d
     ]
 
 
-def put_between(text: str, made: str) -> str:
-    """The page with what is between the two marks replaced."""
-    before, begin, rest = text.partition(BEGIN)
+def put_between(text: str, part: str, made: str) -> str:
+    """The page with what is between the two marks of this part replaced."""
+    mark = BEGIN.format(part)
+    before, begin, rest = text.partition(mark)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError("the page has no marks to write between")
-    return before + BEGIN + "\n" + made + "\n" + END + after
+        raise ValueError(f"the page has no marks of {part} to write between")
+    return before + mark + "\n" + made + "\n" + END + after

@@ -55,7 +55,9 @@ def main() -> int:
         with open(HISTORY, "a") as file:
             file.writelines(json.dumps(line) + "\n" for line in report.history_lines(results, facts))
     if options.write_docs:
-        PAGE.write_text(report.put_between(PAGE.read_text(), rendered(results, facts, options)))
+        PAGE.write_text(
+            report.put_between(PAGE.read_text(), options.write_docs, rendered(results, facts, options))
+        )
     return 0
 
 
@@ -67,7 +69,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=sorted({1, cores}), help="1 and one a core")
     parser.add_argument("--scale", type=float, default=1.0, help="times the messages of each case")
     parser.add_argument("--no-history", dest="history", action="store_false")
-    parser.add_argument("--write-docs", action="store_true", help="render the tables in docs/benchmarks.md")
+    parts = ("main", "more")
+    parser.add_argument("--write-docs", choices=parts, help="render this part of docs/benchmarks.md")
     parser.epilog = "cases: " + "; ".join(f"{name}: {case.title}" for name, case in CASES.items())
     options = parser.parse_args(words)
     if "all" in options.case:
@@ -94,7 +97,7 @@ def run_case(name: str, options: argparse.Namespace) -> report.Result:
 
 def shown(sample: Sample) -> str:
     text = f"accepted/s {sample.accepted:7.0f}  delivered/s {sample.delivered:7.0f}  "
-    text += f"CPU ms {sample.cpu_ms:.3f}  MiB {sample.memory:.0f}"
+    text += f"CPU ms {sample.cpu_ms:.3f}  MiB {sample.memory:.0f}  others {sample.others:.1f}"
     return text if sample.p99 is None else f"{text}  p50 {sample.p50:.2f} ms  p99 {sample.p99:.2f} ms"
 
 
@@ -133,14 +136,19 @@ def cpu_model() -> str:
     return found[1] if found else platform.machine()
 
 
+def noise(results: list[report.Result]) -> str:
+    everything = [sample for result in results for samples in result.samples.values() for sample in samples]
+    return report.spread(everything, "others")
+
+
 def rendered(results: list[report.Result], facts: dict[str, Any], options: argparse.Namespace) -> str:
     """The part of docs/benchmarks.md that a run makes."""
     machine = facts["machine"]
-    command = (
-        f"python -m bench.whole.run --pairs {options.pairs} --case {' '.join(options.case)} --write-docs"
-    )
+    command = f"python -m bench.whole.run --pairs {options.pairs} --case {' '.join(options.case)}"
+    command += f" --workers {' '.join(map(str, options.workers))}"
     if options.scale != 1:
         command += f" --scale {options.scale}"
+    command += f" --write-docs {options.write_docs}"
     changed = " with changes that were not committed" if facts["changed"] else ""
     lines = [
         f"Made by `{command}`",
@@ -148,9 +156,9 @@ def rendered(results: list[report.Result], facts: dict[str, Any], options: argpa
         f"beside Postfix {facts['postfix']}.",
         f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"Linux {machine['kernel']}, Python {machine['python']}; CPU time from {facts['cpu_from']}; "
-        f"load average before the run: {facts['load_before']}.",
+        f"other work took {noise(results)} of the cores while it was measured.",
         f"Median (lowest to highest) of {options.pairs} measurements; "
-        f"fastrelay was sent {FASTER} times Postfix's messages.",
+        f"fastrelay was sent {FASTER} times Postfix's messages unless the rate was given.",
     ]
     text = "\n".join(lines) + "\n\n" + report.table(results)
     if times := report.times_table(results):

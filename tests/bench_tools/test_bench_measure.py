@@ -1,4 +1,4 @@
-"""CPU and memory of a process tree: what is read from /proc and cgroups, and real processes that burn time."""
+"""CPU and memory of a process tree: what is read from /proc and cgroups, and processes that burn time."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.whole.measure import Meter, cpu_stat, descendants, pss, stat_seconds
+from bench.whole.measure import Meter, cpu_stat, descendants, machine_busy, pss, stat_seconds
 
 BURN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
 
@@ -18,6 +18,11 @@ def test_bench_measure_reads_a_stat_line_with_a_name_of_blanks():
 
 def test_bench_measure_reads_cpu_stat_of_a_v2_group():
     assert cpu_stat("usage_usec 1500000\nuser_usec 1000000\nsystem_usec 500000\n") == 1.5
+
+
+def test_bench_measure_reads_what_the_machine_is_busy_with():
+    stat = "cpu  100 20 30 9999 8888 40 50 60 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"
+    assert machine_busy(stat, ticks=100) == 3.0
 
 
 def test_bench_measure_walks_a_tree_once():

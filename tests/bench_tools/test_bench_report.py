@@ -68,7 +68,7 @@ def test_bench_report_compares_tables_with_none():
 
 def test_bench_report_times_are_shown_of_cases_that_have_them():
     assert report.times_table([result()]) == ""
-    timed = report.Result("half-load", {OURS: [Sample(100, 100, 0.1, 50, 100.0, 1.5, 25.0)]})
+    timed = report.Result("half-load", {OURS: [Sample(100, 100, 0.1, 50, 0.2, 100.0, 1.5, 25.0)]})
     assert "| 1.50 | 25.0 |" in report.times_table([timed])
     assert "| 25.0 ms | no |" in report.targets([timed], OURS)
 
@@ -82,12 +82,14 @@ def test_bench_report_history_keeps_every_sample():
 
 
 def test_bench_report_writes_between_its_marks_only():
-    page = f"above\n{report.BEGIN}old\n{report.END}below\n"
-    made = report.put_between(page, "new\n")
-    assert made == f"above\n{report.BEGIN}\nnew\n\n{report.END}below\n"
-    assert report.put_between(made, "new\n") == made
+    mark = report.BEGIN.format("more")
+    before = f"above\n{report.BEGIN.format('main')}{report.END}"
+    page = f"{before}{mark}old\n{report.END}below\n"
+    made = report.put_between(page, "more", "new\n")
+    assert made == f"{before}{mark}\nnew\n\n{report.END}below\n"
+    assert report.put_between(made, "more", "new\n") == made
     with pytest.raises(ValueError, match="no marks"):
-        report.put_between("nothing here", "new\n")
+        report.put_between(made, "less", "new\n")
 
 
 def test_bench_ends_reads_the_last_whole_counter():
@@ -109,3 +111,8 @@ def test_bench_cases_fit_their_tables():
     """Each numbered recipient is in the table, after the warm-up's too."""
     case = CASES["tables"]
     assert max(case.count("fastrelay", 1.0), case.warm_up) < case.entries
+
+
+def test_bench_cases_give_a_fixed_rate_the_same_messages():
+    assert CASES["same-rate"].count("fastrelay", 0.5) == CASES["same-rate"].count(POSTFIX, 0.5) == 500
+    assert CASES["reuse"].count("fastrelay", 0.5) == 5 * CASES["reuse"].count(POSTFIX, 0.5)
