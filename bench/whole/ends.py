@@ -65,8 +65,8 @@ class Sample:
 
     accepted: float = 0.0  # messages a second, until the source had its last 250
     delivered: float = 0.0  # messages a second, until the sink had the last one
-    cpu_ms: float = 0.0  # a message, whole process tree
-    memory: float = 0.0  # MiB, the highest seen
+    cpu_ms: float | None = None  # a message, whole process tree
+    memory: float | None = None  # MiB, the highest seen
     others: float = 0.0  # cores, taken by what is no part of the measurement
     rate: float | None = None  # offered, messages a second
     p50: float | None = None
@@ -143,6 +143,16 @@ def drive(command: list[str], count: int, relay: Relay, sink: Sink) -> tuple[Sam
     noise = max(0.0, others(relay, sink) - begin_others) / (time.monotonic() - begin)
     sample = Sample(count / (accepted_at - begin), count / (delivered_at - begin), cpu, memory, noise)
     return sample, text
+
+
+def direct(case: Case, sink: Sink, count: int) -> Sample:
+    """Source straight to sink: what the two ends allow."""
+    wanted, begin = sink.count() + count, time.monotonic()
+    subprocess.run(smtp_source(case, sink.port, count), check=True, timeout=TIME_LIMIT)
+    accepted_at = time.monotonic()
+    while sink.count() < wanted and time.monotonic() < accepted_at + TIME_LIMIT:
+        time.sleep(TICK)
+    return Sample(count / (accepted_at - begin), count / (time.monotonic() - begin))
 
 
 def others(relay: Relay, sink: Sink) -> float:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 TICKS = os.sysconf("SC_CLK_TCK")
-ENTER = 'echo $$ >"$1"/cgroup.procs; shift; exec "$@"'
+ENTER = 'echo $$ >"$1"/cgroup.procs && shift && exec "$@"'
 
 
 class Meter:
@@ -34,7 +35,10 @@ class Meter:
             with contextlib.suppress(OSError):  # not ours to make: the next kind
                 group.mkdir()
                 self.group, self.kind = group, kind
-                return
+                if subprocess.run(self.inside(["true"]), capture_output=True).returncode == 0:
+                    return
+                self.close()  # it may be made, but not entered
+        self.kind = "/proc"
 
     def close(self) -> None:
         """After its last process has ended."""

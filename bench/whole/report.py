@@ -18,6 +18,7 @@ HEAD = (
 )
 TIMES_HEAD = "| case | relay | offered/s | p50 to the 250, ms | p99 to the 250, ms |"
 Samples = Sequence[Sample]
+NO_RELAY = "none: source to sink"
 
 
 @dataclass
@@ -32,7 +33,8 @@ class Result:
 
     def ratio(self, relay: str, what: str) -> float | None:
         """Its median by Postfix's."""
-        if POSTFIX not in self.samples or relay not in self.samples:
+        ours, theirs = (values(self.samples.get(name, []), what) for name in (relay, POSTFIX))
+        if not ours or not theirs:
             return None
         return self.middle(relay, what) / self.middle(POSTFIX, what)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.whole import report
 from bench.whole.cases import CASES, DEFAULT, FASTER
-from bench.whole.ends import Sample, Sink, measure
+from bench.whole.ends import Sample, Sink, direct, measure
 from bench.whole.measure import Meter
 from bench.whole.relays import POSTFIX, Directory, Relay, RelayFailed
 
@@ -83,6 +83,7 @@ def run_case(name: str, options: argparse.Namespace) -> report.Result:
     contenders |= {f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers}
     case = CASES[name]
     result = report.Result(name, {label: [] for label in contenders})
+    ends_alone = not case.half_load and not case.rate
     with Sink() as sink, Directory(case, sink.port) as directory:
         for pair in range(options.pairs):
             order = list(contenders)
@@ -92,6 +93,9 @@ def run_case(name: str, options: argparse.Namespace) -> report.Result:
                     sample = measure(case, relay, sink, case.count(kind, options.scale))
                 result.samples[label].append(sample)
                 print(f"{name:12s} {label:20s} {shown(sample)}", file=sys.stderr, flush=True)
+            if ends_alone:
+                sample = direct(case, sink, case.count("fastrelay", options.scale))
+                result.samples.setdefault(report.NO_RELAY, []).append(sample)
     return result
 
 
@@ -137,7 +141,13 @@ def cpu_model() -> str:
 
 
 def noise(results: list[report.Result]) -> str:
-    everything = [sample for result in results for samples in result.samples.values() for sample in samples]
+    everything = [
+        sample
+        for result in results
+        for samples in result.samples.values()
+        for sample in samples
+        if sample.cpu_ms
+    ]
     return report.spread(everything, "others")
 
 

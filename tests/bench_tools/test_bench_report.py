@@ -45,6 +45,13 @@ def test_bench_report_without_postfix_has_no_ratio():
     assert report.row(alone, OURS).endswith("|  |  |")
 
 
+def test_bench_report_shows_what_the_ends_allow():
+    found = result()
+    found.samples[report.NO_RELAY] = [Sample(9000, 9000)]
+    row = report.row(found, report.NO_RELAY)
+    assert row.endswith("| none: source to sink | 9,000 | 9,000 |  |  |  |  |")
+
+
 def test_bench_report_table_has_as_many_cells_everywhere():
     lines = report.table([result(), result("one")]).splitlines()
     assert len(lines) == 6
