@@ -131,6 +131,9 @@ class _Session:
                     return
 
     def data(self, argument: bytes) -> None:
+        if not self.recipients:
+            self.writer.write(b"554 5.5.1 no valid recipients\r\n")
+            return
         if self.say("DATA", argument)[:1] != b"3":
             return
         lines = []
