@@ -66,6 +66,7 @@ cdef enum:  # wire.commands.Verb
     HELO = 1
     EHLO, MAIL, RCPT, DATA, BDAT, RSET, NOOP, VRFY, ETRN, QUIT, HELP, STARTTLS, AUTH, XCLIENT, XFORWARD, EXPN
     VERBS
+    END_OF_MESSAGE = VERBS  # in _verb, between a message's end and the next command
 
 cdef int SMTPUTF8 = Flag.SMTPUTF8
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
@@ -263,11 +264,14 @@ cdef class ReceiveSession:
                 self._reply(replies.r250_chunk_queued(self._scanner.size, t.queue_id))
             else:
                 self._reply(replies.r250_queued(t.queue_id))
+        self._verb = END_OF_MESSAGE
         self._reset()
         return self._proceed_buffered()
 
     def abandon(self):
         """The connection is gone or is to go: nothing of an unfinished message stays."""
+        if self._state == CONTENT or self._state == CHUNK:
+            self._total[DATA if self._state == CONTENT else BDAT] += 1
         self._reset()
         self._state, self.waiting, self._message = CLOSED, None, None
         self._in.size = 0
@@ -301,7 +305,11 @@ cdef class ReceiveSession:
     def last_verb(self):
         """The name of the last command, for `lost connection after ...`."""
         if self._state == CONTENT:
-            return b"DATA"
+            return b"DATA (%d bytes)" % self._scanner.size
+        if self._verb == BDAT:
+            return b"BDAT (%d bytes)" % self._scanner.size
+        if self._verb == END_OF_MESSAGE:
+            return b"END-OF-MESSAGE"
         return Verb(self._verb).name.encode() if self._verb else (b"UNKNOWN" if self._total[0] else b"CONNECT")
 
     def counts(self):
@@ -372,7 +380,7 @@ cdef class ReceiveSession:
             self._too_long, self._skipped, self._verb = False, 0, 0
             self._count(replies.R500_LINE_TOO_LONG)
         else:
-            self._command(slice_of(data, length), size > taken)
+            self._command(slice_of(data, length), slice_of(data + taken, size - taken))
         self._check_errors()
         return taken
 
@@ -393,7 +401,7 @@ cdef class ReceiveSession:
                 self._state = PAUSED
         return 0
 
-    cdef int _command(self, Slice line, bint more_follows) except -1:
+    cdef int _command(self, Slice line, Slice ahead) except -1:
         """Find the verb and run its method; everything that holds for all verbs is here."""
         cdef Slice rest = line, word
         cdef int verb
@@ -406,8 +414,8 @@ cdef class ReceiveSession:
             return self._count(replies.R500_BAD_SYNTAX)
         if verb == 0:
             return self._unknown(line, word)
-        if more_follows and self.rules.no_unauth_pipelining and (ENDS_GROUP[verb] or self.protocol is not _ESMTP):
-            self.journal.pipelining(self, Verb(verb).name.encode())
+        if ahead.size and self.rules.no_unauth_pipelining and (ENDS_GROUP[verb] or self.protocol is not _ESMTP):
+            self.journal.pipelining(self, Verb(verb).name.encode(), slice_object(ahead))
             self._count(replies.R554_SYNCHRONIZATION)
             self.abandon()
             return 0
@@ -644,8 +652,9 @@ cdef class ReceiveSession:
         self._state = CONTENT
         return self._reply(replies.R354_GO_AHEAD)
 
-    cdef int _bdat(self, Slice rest) except -1:
+    cdef int _bdat(self, Slice line) except -1:
         """RFC 3030 2: the size is known before anything can be refused, so the octets are always passed over."""
+        cdef Slice rest = line
         cdef Slice count = next_word(&rest), last = next_word(&rest)
         cdef Transaction t = self.transaction
         cdef bint is_last = last.size > 0
@@ -653,7 +662,7 @@ cdef class ReceiveSession:
             return self._count(replies.R502_NOT_IMPLEMENTED)
         if parse_number(count, &self._chunk_left) != NUMBER_OK or next_word(&rest).size or (
                 is_last and not equals_nocase(last, b"last", 4)):
-            self.journal.malformed_bdat(self)
+            self.journal.malformed_bdat(self, slice_object(line))
             self._count(replies.R521_BDAT_SYNTAX)
             self.abandon()
             return 0
@@ -741,6 +750,7 @@ cdef class ReceiveSession:
         mailbox = b"<x@%b>" % domain
         if b"@" in domain or scan_path(slice_bytes(mailbox), 0, &path) != PATH_OK:
             return self._count(replies.R501_ETRN_PARAMETER)
+        self.journal.no_flush(self, domain)
         return self._count(replies.r459_no_flush(printable(domain)))
 
     # End of data -----------------------------------------------------------------------------------
@@ -762,6 +772,7 @@ cdef class ReceiveSession:
 
     cdef int _content_refused(self, bytes refusal) except -1:
         self._count(refusal)
+        self._verb = END_OF_MESSAGE
         self._reset()
         if refusal.startswith(b"521"):
             self.abandon()
@@ -782,7 +793,7 @@ cdef class ReceiveSession:
         header = cleaner.clean(content, self.rules.received(self, self._now), add_missing, t.sender.external,
                                t.queue_id, date, stamp)
         if cleaner.hops >= self.rules.hop_limit:
-            self.journal.reject(self, b"END-OF-MESSAGE", replies.R554_TOO_MANY_HOPS, b"")
+            self.journal.too_many_hops(self)
             return self._content_refused(replies.R554_TOO_MANY_HOPS)
         body = content.take_body()
         self.journal.message_id(self, cleaner.message_id)

@@ -26,14 +26,17 @@ WRITE_LIMIT = 65536  # bytes of unsent replies; above, the client is not read
 
 
 class Connection(asyncio.Protocol):
-    __slots__ = ("_early", "_ended", "_paused", "_service", "_task", "_transport", "deadline", "session")
+    __slots__ = (
+        "_early", "_ended", "_paused", "_service", "_stalled", "_task", "_transport", "deadline", "session",
+    )  # fmt: skip
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
-        self._early = False
+        self._stalled = False
+        self._early = b""
         self._ended = False
         self.session: ReceiveSession | None = None
         self.deadline = 0.0  # monotonic seconds
@@ -59,7 +62,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         session = self.session
         if session is None:
-            self._early = True
+            self._early = data
+            self._pause()
             return
         if session.is_waiting:  # it has spoken ahead: the session keeps this much, and no more
             self._pause()
@@ -73,10 +77,13 @@ class Connection(asyncio.Protocol):
         return self.session is not None and self.session.is_waiting
 
     def pause_writing(self) -> None:
+        self._stalled = True
         self._pause()
 
     def resume_writing(self) -> None:
-        self._resume()
+        self._stalled = False
+        if self.session is not None and not self.session.is_waiting:
+            self._resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         session = self.session
@@ -128,13 +135,15 @@ class Connection(asyncio.Protocol):
         client = service.client(address, name)
         session = self.session = ReceiveSession(service.rules, client, service.journal)
         service.journal.connected(client)
-        if self._early or (service.settings.smtpd_forbid_unauth_pipelining and self._has_unread_input()):
-            service.journal.pipelining(session, b"CONNECT")
+        if service.settings.smtpd_forbid_unauth_pipelining and (self._early or self._has_unread_input()):
+            service.journal.pipelining(session, b"CONNECT", self._early)
             session.output()
             session.refuse(replies.R554_SYNCHRONIZATION)
             self._close()
             return
         self._transport.write(session.output())
+        if self._early:
+            self._act(session.feed(self._early, time.time()))
 
     def _has_unread_input(self) -> bool:
         """Has the client spoken before the greeting?"""
@@ -156,7 +165,7 @@ class Connection(asyncio.Protocol):
         if status == NEED_DATA:
             if self._ended:
                 self._close()
-            elif self._paused:
+            elif self._paused and not self._stalled:
                 self._resume()
         elif status == MESSAGE_READY:
             self._submit(session)

@@ -30,6 +30,8 @@ class Journal:
     def lost(self, session: Any, reason: bytes) -> None:
         client = session.client
         where = session.last_verb
+        if where == b"END-OF-MESSAGE" and reason == b"lost connection":
+            return  # it is done, and need not have said QUIT
         self._line(self._service, lines.lost_connection(reason, where, client.name, client.address))
 
     def client_accepted(self, session: Any) -> None:
@@ -57,15 +59,26 @@ class Journal:
     def too_many_errors(self, session: Any) -> None:
         self.lost(session, b"too many errors")
 
-    def pipelining(self, session: Any, verb: bytes) -> None:
-        self._say(session, b"improper command pipelining after %b from %b" % (verb, self._who(session)))
+    def pipelining(self, session: Any, verb: bytes, ahead: bytes) -> None:
+        text = b"improper command pipelining after %b from %b: %b"
+        self._line(self._service, text % (verb, self._who(session), escape(ahead[:LONGEST])))
 
     def not_smtp(self, session: Any, line: bytes) -> None:
         text = b"non-SMTP command from %b: %b" % (self._who(session), line[:LONGEST])
         self._warning(self._service, text)
 
-    def malformed_bdat(self, session: Any) -> None:
-        self._warning(self._service, b"malformed BDAT command syntax from " + self._who(session))
+    def malformed_bdat(self, session: Any, argument: bytes) -> None:
+        queue_id = session.transaction.queue_id or lines.NOQUEUE
+        text = b"%b: malformed BDAT command syntax from %b: BDAT%b"
+        self._warning(self._service, text % (queue_id, self._who(session), argument[:LONGEST]))
+
+    def no_flush(self, session: Any, domain: bytes) -> None:
+        text = b"reject: ETRN %b... from %b" % (domain[:LONGEST], self._who(session))
+        self._warning(self._service, text)
+
+    def too_many_hops(self, session: Any) -> None:
+        text = b"%b: message rejected: hopcount exceeded" % session.transaction.queue_id
+        self._warning(b"cleanup", text)
 
     def too_big(self, session: Any) -> None:
         queue_id = session.transaction.queue_id
@@ -83,9 +96,11 @@ class Journal:
     def warning(self, text: bytes) -> None:
         self._warning(self._service, text)
 
-    def _say(self, session: Any, text: bytes) -> None:
-        self._line(self._service, text)
-
     @staticmethod
     def _who(session: Any) -> bytes:
         return b"%b[%b]" % (session.client.name, session.client.address)
+
+
+def escape(text: bytes) -> bytes:
+    """Line ends that one can see, in one line: `NOOP\\r\\n`."""
+    return text.replace(b"\\", b"\\\\").replace(b"\r", b"\\r").replace(b"\n", b"\\n")
