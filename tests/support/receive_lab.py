@@ -43,6 +43,7 @@ MAIN = {
     "smtpd_error_sleep_time": "0",
 }
 NOW = 1_795_390_000.0
+Done = Callable[[bytes | None], None]
 
 
 def make_config(main: Mapping[str, str]) -> Config:
@@ -54,13 +55,13 @@ def make_config(main: Mapping[str, str]) -> Config:
 
 
 class ReceiveLab:
-    """`submit_later` keeps commits back until release(); `refuse` answers them with a refusal."""
+    """While `hold` is set, commits wait for release()."""
 
     def __init__(self, main: Mapping[str, str] | None = None, loop: Any = None) -> None:
         self.config = make_config(MAIN | dict(main or {}))
         self.lines: list[tuple[bytes, bytes]] = []
         self.messages: list[tuple[int, Envelope, Content]] = []
-        self.waiting: list[Callable[[], None]] = []
+        self.waiting: list[Done] = []
         self.hold = False
         self.room = True
         self._ids = itertools.count(0x51B8E4D1A2C30)
@@ -90,16 +91,16 @@ class ReceiveLab:
             names=self.names,
         )
 
-    def _submit(self, number: int, envelope: Envelope, content: Content, done: Callable[[], None]) -> None:
+    def _submit(self, number: int, envelope: Envelope, content: Content, done: Done) -> None:
         self.messages.append((number, envelope, content))
         if self.hold:
             self.waiting.append(done)
         else:
-            done()
+            done(None)
 
-    def release(self) -> None:
+    def release(self, refusal: bytes | None = None) -> None:
         for done in self.waiting:
-            done()
+            done(refusal)
         self.waiting.clear()
 
     def _line(self, service: bytes, text: bytes) -> None:

@@ -1,0 +1,118 @@
+"""A service on a loopback port inside the test's own loop, and clients that see each line and the close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import uvloop
+
+from support.receive_lab import ReceiveLab
+
+HELLO = b"EHLO client.example\r\n"
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """A test as a coroutine on uvloop, as the worker has it; an exception that nobody took fails it."""
+    unhandled: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
+        await asyncio.wait_for(test(), 30)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(watched())
+    assert not unhandled, unhandled
+
+
+class Live(ReceiveLab):
+    """`async with serving(...) as live`: the service, its port and its sweeps."""
+
+    port = 0
+
+    async def client(self, **options: Any) -> Client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **options)
+        return Client(reader, writer)
+
+    async def greeted(self, hello: bytes = HELLO) -> Client:
+        client = await self.client()
+        assert (await client.reply()).startswith(b"220 ")
+        assert (await client.say(hello)).startswith(b"250")
+        return client
+
+    async def until(self, pattern: str, count: int = 1) -> list[str]:
+        """Lines of the log that match, as soon as there are so many."""
+        end = time.monotonic() + 8
+        while True:
+            found = [line for line in map(bytes.decode, self.log) if re.fullmatch(pattern, line)]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < end, f"{pattern!r} is not in {self.log}"
+            await asyncio.sleep(0.01)
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def reply(self, patience: float = 8) -> bytes:
+        """A whole reply; b"" when the connection is closed."""
+        lines = []
+        while True:
+            line = await asyncio.wait_for(self.reader.readline(), patience)
+            lines.append(line)
+            if line[3:4] != b"-":
+                return b"".join(lines)
+
+    async def say(self, data: bytes) -> bytes:
+        self.writer.write(data)
+        return await self.reply()
+
+    async def begin(self, recipients: int = 1) -> None:
+        assert await self.say(b"MAIL FROM:<a@sender.example>\r\n") == b"250 2.1.0 Ok\r\n"
+        for number in range(recipients):
+            assert await self.say(b"RCPT TO:<u%d@relay.example>\r\n" % number) == b"250 2.1.5 Ok\r\n"
+
+    async def is_closed(self, patience: float = 8) -> bool:
+        try:
+            return await asyncio.wait_for(self.reader.read(1), patience) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        """Go without a goodbye: RST."""
+        raw = self.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> AsyncIterator[Live]:
+    loop = asyncio.get_running_loop()
+    live = Live(main, loop)
+    server = await loop.create_server(live.service.factory, "127.0.0.1", 0)
+    live.port = server.sockets[0].getsockname()[1]
+
+    async def sweeps() -> None:
+        while True:
+            await asyncio.sleep(sweep)
+            live.service.sweep()
+
+    sweeping = loop.create_task(sweeps())
+    try:
+        yield live
+    finally:
+        sweeping.cancel()
+        server.close()
+        live.service.shut_down()
+        live.release()
+        await asyncio.sleep(0.02)
+        live.names.close()

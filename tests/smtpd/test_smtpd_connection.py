@@ -1,0 +1,416 @@
+"""The shell around the session, over real sockets: time, clients that go, waits, limits, the stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+from smtpd_live import HELLO, Live, run, serving
+
+from fastrelay.smtpd import client_name
+
+QUICK = {"smtpd_timeout": "1"}
+
+
+def test_idle_client_is_told_and_closed() -> None:
+    """H-G04."""
+
+    async def test() -> None:
+        async with serving(QUICK) as live:
+            client = await live.greeted()
+            start = time.monotonic()
+            assert await client.reply() == b"421 4.4.2 mx.local.example Error: timeout exceeded\r\n"
+            assert await client.is_closed()
+            assert 0.9 < time.monotonic() - start < 2
+            await live.until(r"timeout after EHLO from unknown\[127\.0\.0\.1\]")
+            await live.until(r"disconnect from unknown\[127\.0\.0\.1\] ehlo=1 commands=1")
+
+    run(test)
+
+
+def test_a_command_byte_by_byte_has_one_deadline() -> None:
+    """H-A37: a byte now and then does not keep the session alive; Postfix 3.7 gives each read its own time."""
+
+    async def test() -> None:
+        async with serving(QUICK) as live:
+            client = await live.greeted()
+            start = time.monotonic()
+            said = asyncio.ensure_future(client.reply())
+            for byte in b"NOOP xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx":
+                client.writer.write(bytes([byte]))
+                if (await asyncio.wait([said], timeout=0.1))[0]:
+                    break
+            assert await said == b"421 4.4.2 mx.local.example Error: timeout exceeded\r\n"
+            assert 0.9 < time.monotonic() - start < 1.6
+
+    run(test)
+
+
+def test_contents_slower_than_the_least_rate_are_cut_off() -> None:
+    """H-A38, smtpd_min_data_rate."""
+
+    async def test() -> None:
+        async with serving(QUICK) as live:
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            start = time.monotonic()
+            said = asyncio.ensure_future(client.reply())
+            while not (await asyncio.wait([said], timeout=0.1))[0]:
+                client.writer.write(b"x" * 8 + b"\r\n")
+            assert await said == b"421 4.4.2 mx.local.example Error: timeout exceeded\r\n"
+            assert time.monotonic() - start < 2
+            assert live.messages == []
+            await live.until(r"timeout after DATA \(\d+ bytes\) from unknown\[127\.0\.0\.1\]")
+
+    run(test)
+
+
+def test_contents_that_come_fast_enough_may_take_long() -> None:
+    async def test() -> None:
+        async with serving(QUICK | {"smtpd_min_data_rate": "5000"}) as live:
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            for _ in range(18):
+                client.writer.write(b"x" * 998 + b"\r\n")
+                await asyncio.sleep(0.1)
+            assert (await client.say(b".\r\n")).startswith(b"250 2.0.0 Ok: queued as ")
+
+    run(test)
+
+
+@pytest.mark.parametrize("ending", [b"", b"\r\n.", b"\r\n.\r"])
+@pytest.mark.parametrize("reset", [False, True])
+def test_client_gone_in_data_leaves_nothing(ending: bytes, reset: bool) -> None:
+    """H-E20."""
+
+    async def test() -> None:
+        async with serving() as live:
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            client.writer.write(b"Subject: x\r\n\r\n" + b"x" * 30_000 + ending)
+            await asyncio.sleep(0.03)
+            client.reset() if reset else client.close()
+            await live.until(r"lost connection after DATA \(\d+ bytes\) from unknown\[127\.0\.0\.1\]")
+            await live.until(
+                r"disconnect from unknown\[127\.0\.0\.1\] ehlo=1 mail=1 rcpt=1 data=0/1 commands=3/4"
+            )
+            assert live.messages == []
+            assert live.service.connection_count == 0
+
+    run(test)
+
+
+def test_client_that_half_closes_after_the_end_of_data_gets_its_reply() -> None:
+    """H-E21: the message is taken once, and the client is told."""
+
+    async def test() -> None:
+        async with serving() as live:
+            live.hold = True
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            client.writer.write(b"body\r\n.\r\n")
+            client.writer.write_eof()
+            await asyncio.sleep(0.05)
+            live.release()
+            assert (await client.reply()).startswith(b"250 2.0.0 Ok: queued as ")
+            assert await client.is_closed()
+            assert len(live.messages) == 1
+
+    run(test)
+
+
+def test_client_gone_while_its_message_is_made_durable() -> None:
+    """The queue has it; nobody is left to be told, and nothing breaks."""
+
+    async def test() -> None:
+        async with serving() as live:
+            live.hold = True
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            client.writer.write(b"body\r\n.\r\n")
+            await asyncio.sleep(0.05)
+            client.reset()
+            await asyncio.sleep(0.05)
+            live.release()
+            await live.until(r"disconnect from .*")
+            assert len(live.messages) == 1
+
+    run(test)
+
+
+def test_no_250_before_the_commit() -> None:
+    async def test() -> None:
+        async with serving() as live:
+            live.hold = True
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            client.writer.write(b"body\r\n.\r\nNOOP\r\n")
+            with pytest.raises(TimeoutError):
+                await client.reply(0.2)
+            live.release()
+            assert (await client.reply()).startswith(b"250 2.0.0 Ok: queued as ")
+            assert await client.reply() == b"250 2.0.0 Ok\r\n"
+
+    run(test)
+
+
+def test_waiting_for_us_is_no_timeout_of_the_client() -> None:
+    async def test() -> None:
+        async with serving(QUICK) as live:
+            live.hold = True
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            client.writer.write(b"body\r\n.\r\n")
+            await asyncio.sleep(1.6)
+            live.release()
+            assert (await client.reply()).startswith(b"250 2.0.0 Ok: queued as ")
+
+    run(test)
+
+
+def test_client_that_never_reads_is_not_read_and_then_cut_off() -> None:
+    """H-E22: replies pile up to a bound, the session ends at its deadline."""
+
+    async def test() -> None:
+        limits = {"smtpd_junk_command_limit": "1000000", "smtpd_forbid_unauth_pipelining": "no"}
+        async with serving(QUICK | limits) as live:
+            loop = asyncio.get_running_loop()
+            raw = socket.socket()
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.setblocking(False)
+            await loop.sock_connect(raw, ("127.0.0.1", live.port))
+            await loop.sock_sendall(raw, HELLO)
+            await live.until(r"connect from .*")
+            sent = 0
+            while sent < 60_000_000:
+                try:
+                    await asyncio.wait_for(loop.sock_sendall(raw, b"RSET\r\n" * 10_000), 0.3)
+                except (TimeoutError, ConnectionError):
+                    break
+                sent += 60_000
+                connection = next(iter(live.service._connections), None)
+                if connection is not None and connection._transport.get_write_buffer_size() > 65536:
+                    assert connection._paused
+            assert sent < 30_000_000
+            await live.until(r"disconnect from .*")
+            raw.close()
+
+    run(test)
+
+
+def test_the_limit_of_connections() -> None:
+    """fastrelay_smtpd_connection_limit: 421 at once, and room again when one goes."""
+
+    async def test() -> None:
+        async with serving({"fastrelay_smtpd_connection_limit": "2"}) as live:
+            first, _ = await live.greeted(), await live.greeted()
+            third = await live.client()
+            assert await third.reply() == b"421 4.7.0 mx.local.example Error: too many connections\r\n"
+            assert await third.is_closed()
+            first.close()
+            await live.until(r"disconnect from .*")
+            await live.greeted()
+
+    run(test)
+
+
+def test_speaking_before_the_greeting() -> None:
+    """H-A18: the client's bytes are there before the loop has accepted it."""
+
+    async def test() -> None:
+        async with serving() as live:
+            raw = socket.create_connection(("127.0.0.1", live.port))
+            raw.sendall(HELLO)
+            await live.until(r"improper command pipelining after CONNECT from unknown\[127\.0\.0\.1\]: .*")
+            with contextlib.suppress(ConnectionResetError):  # what it sent was never read
+                assert raw.recv(100) in (b"554 5.5.0 Error: SMTP protocol synchronization\r\n", b"")
+            raw.close()
+
+    run(test)
+
+
+def test_speaking_while_the_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(address: str) -> bytes:
+        time.sleep(0.2)
+        return b"host.example"
+
+    monkeypatch.setattr(client_name, "look_up", slow)
+
+    async def test() -> None:
+        async with serving({"smtpd_peername_lookup": "yes"}) as live:
+            client = await live.client()
+            assert await client.say(HELLO) == b"554 5.5.0 Error: SMTP protocol synchronization\r\n"
+            assert await client.is_closed()
+            await live.until(r"connect from host\.example\[127\.0\.0\.1\]")
+
+    run(test)
+
+
+def test_speaking_while_the_name_is_looked_up_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(address: str) -> bytes:
+        time.sleep(0.1)
+        return b"host.example"
+
+    monkeypatch.setattr(client_name, "look_up", slow)
+
+    async def test() -> None:
+        main = {"smtpd_peername_lookup": "yes", "smtpd_forbid_unauth_pipelining": "no"}
+        async with serving(main) as live:
+            client = await live.client()
+            client.writer.write(b"NOOP\r\n")
+            await asyncio.sleep(0.03)
+            client.writer.write(b"RSET\r\n")
+            assert (await client.reply()).startswith(b"220 ")
+            assert await client.reply() == b"250 2.0.0 Ok\r\n"
+            assert await client.reply() == b"250 2.0.0 Ok\r\n"
+
+    run(test)
+
+
+def test_client_gone_while_its_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(address: str) -> bytes:
+        time.sleep(0.1)
+        return b"host.example"
+
+    monkeypatch.setattr(client_name, "look_up", slow)
+
+    async def test() -> None:
+        async with serving({"smtpd_peername_lookup": "yes"}) as live:
+            (await live.client()).reset()
+            await asyncio.sleep(0.05)
+            assert live.service.connection_count == 0
+            await asyncio.sleep(0.1)
+            client = await live.greeted()
+            client.close()
+
+    run(test)
+
+
+def slow_check(live: Live, seconds: float) -> None:
+    """Every recipient restriction has to look something up far away."""
+
+    async def answer() -> object:
+        await asyncio.sleep(seconds)
+        return None
+
+    live.checks._chains.insert(0, (lambda session, candidate: answer(),))
+
+
+def test_a_slow_check_holds_up_its_own_client_only() -> None:
+    async def test() -> None:
+        async with serving() as live:
+            slow_check(live, 0.3)
+            first, second = await live.greeted(), await live.greeted()
+            await first.say(b"MAIL FROM:<a@sender.example>\r\n")
+            first.writer.write(b"RCPT TO:<u@relay.example>\r\nRCPT TO:<u@outside.example>\r\nDATA\r\n")
+            start = time.monotonic()
+            assert await second.say(b"NOOP\r\n") == b"250 2.0.0 Ok\r\n"
+            assert time.monotonic() - start < 0.2
+            assert await first.reply() == b"250 2.1.5 Ok\r\n"
+            assert await first.reply() == b"554 5.7.1 <u@outside.example>: Relay access denied\r\n"
+            assert (await first.reply()).startswith(b"354 ")
+
+    run(test)
+
+
+def test_client_gone_while_a_check_runs() -> None:
+    async def test() -> None:
+        async with serving() as live:
+            slow_check(live, 0.1)
+            client = await live.greeted()
+            await client.say(b"MAIL FROM:<a@sender.example>\r\n")
+            client.writer.write(b"RCPT TO:<u@relay.example>\r\n")
+            await asyncio.sleep(0.03)
+            client.reset()
+            await live.until(r"lost connection after RCPT from unknown\[127\.0\.0\.1\]")
+            await asyncio.sleep(0.15)
+
+    run(test)
+
+
+def test_errors_slow_a_client_down() -> None:
+    """H-E03: smtpd_error_sleep_time from the soft limit on."""
+
+    async def test() -> None:
+        limits = {
+            "smtpd_error_sleep_time": "1",
+            "smtpd_soft_error_limit": "2",
+            "smtpd_hard_error_limit": "4",
+        }
+        async with serving(limits) as live:
+            client = await live.greeted()
+            times = []
+            for _ in range(3):
+                start = time.monotonic()
+                assert await client.say(b"FOO\r\n") == b"500 5.5.2 Error: command not recognized\r\n"
+                times.append(time.monotonic() - start > 0.9)
+            assert times == [False, False, True]
+            await client.say(b"FOO\r\n")
+            assert await client.reply() == b"421 4.7.0 mx.local.example Error: too many errors\r\n"
+            await live.until(r"too many errors after UNKNOWN from unknown\[127\.0\.0\.1\]")
+
+    run(test)
+
+
+def test_the_relay_stops() -> None:
+    """Idle clients get 421; a message under way gets its answer first."""
+
+    async def test() -> None:
+        async with serving() as live:
+            live.hold = True
+            idle, busy = await live.greeted(), await live.greeted()
+            await busy.begin()
+            await busy.say(b"DATA\r\n")
+            busy.writer.write(b"body\r\n.\r\n")
+            await asyncio.sleep(0.05)
+            live.service.shut_down()
+            assert await idle.reply() == b"421 4.3.2 mx.local.example Service shutting down\r\n"
+            assert await idle.is_closed()
+            live.release()
+            assert (await busy.reply()).startswith(b"250 2.0.0 Ok: queued as ")
+            live.service.shut_down()
+            assert await busy.reply() == b"421 4.3.2 mx.local.example Service shutting down\r\n"
+
+    run(test)
+
+
+def test_memory_for_contents_has_a_bound() -> None:
+    """fastrelay_content_memory_limit: MAIL gets 452 while others' contents take too much."""
+
+    async def test() -> None:
+        async with serving({"fastrelay_content_memory_limit": "100000"}) as live:
+            first, second = await live.greeted(), await live.greeted()
+            await first.begin()
+            await first.say(b"DATA\r\n")
+            first.writer.write(b"x" * 200_000)
+            await asyncio.sleep(0.2)
+            assert await second.say(b"MAIL FROM:<>\r\n") == b"452 4.3.1 Insufficient system storage\r\n"
+            assert (await first.say(b"\r\n.\r\n")).startswith(b"250 ")
+            await asyncio.sleep(0.1)
+            assert await second.say(b"MAIL FROM:<>\r\n") == b"250 2.1.0 Ok\r\n"
+
+    run(test)
+
+
+def test_no_room_in_the_queue() -> None:
+    async def test() -> None:
+        async with serving() as live:
+            live.room = False
+            client = await live.greeted()
+            assert await client.say(b"MAIL FROM:<>\r\n") == b"452 4.3.1 Insufficient system storage\r\n"
+            assert (
+                await client.say(b"RCPT TO:<u@relay.example>\r\n")
+                == b"503 5.5.1 Error: need MAIL command\r\n"
+            )
+
+    run(test)
