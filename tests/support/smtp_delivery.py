@@ -22,6 +22,7 @@ BODY = b"Subject: hello\r\n\r\nbody\r\n..dot\r\n"
 
 SMTP_DEFAULTS: dict[str, Any] = {
     "myhostname": "relay.test",
+    "relayhost": "",
     "smtp_helo_name": "relay.test",
     "smtp_bind_address": "",
     "smtp_bind_address6": "",

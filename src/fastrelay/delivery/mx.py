@@ -1,7 +1,8 @@
 """Next hops and mail exchangers: parsing and order (RFC 5321 5.1, smtp_addr.c).
 
 Pure: the resolver asks the DNS and hands over what it found; chance is passed in. A next hop is `host`,
-`host:port`, `[host]`, `[host]:port`, `[address]`, `[ipv6:address]`; brackets turn MX look-ups off.
+`host:port`, `[host]`, `[host]:port`, `[address]`, `[ipv6:address]`; brackets turn MX look-ups off, and an
+address has none.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def parse_next_hop(next_hop: bytes, default_port: str) -> NextHop:
         raise ValueError("empty next hop")
     if not is_address(host) and not is_host_name(host):
         raise ValueError(f"bad host name {host}")
-    return NextHop(host.rstrip("."), port, use_mx=not bracketed)
+    return NextHop(host.rstrip("."), port, use_mx=not bracketed and not is_address(host))
 
 
 def is_address(text: str) -> bool:

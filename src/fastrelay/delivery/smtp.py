@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from fastrelay.borders import Delivery, DestinationQueue, Report, Status
 from fastrelay.delivery._dialogue import Dialogue, Transaction
@@ -194,7 +195,7 @@ class SmtpAgent:
         try:
             servers = await self._resolver.servers(queue.next_hop, _domain(delivery), self._to_avoid(opened))
         except LookupFailed as failed:
-            transaction.failure = failed.failure
+            transaction.failure = self._judge(queue, failed.failure)
             return None
         visited = transaction.visited or ()
         servers = [s for s in servers if (s.address, s.port) not in visited]
@@ -202,8 +203,8 @@ class SmtpAgent:
             try:
                 dialogue = await self._converse(queue, server, opened)
             except OpeningFailed as failed:
-                transaction.failure = failed.failure
-                self._note_failure(server, failed.failure, last=i == len(servers) - 1)
+                transaction.failure = failure = self._judge(queue, failed.failure)
+                self._note_failure(server, failure, last=i == len(servers) - 1)
                 if failed.failure.status is Status.BOUNCED:
                     return None
                 continue
@@ -220,6 +221,13 @@ class SmtpAgent:
         dialogue = Dialogue(self, self.settings, key, Peer.of(server), features, transport, opened)
         transport.set_protocol(dialogue)
         return dialogue
+
+    def _judge(self, queue: DestinationQueue, failure: Failure) -> Failure:
+        """A relayhost that cannot be is a mistake in main.cf: mail waits for its correction (smtp_connect.c)."""
+        if failure.status is not Status.BOUNCED or queue.next_hop != self.settings.relayhost.encode():
+            return failure
+        self.log(b"warning: relayhost configuration problem")
+        return replace(failure, status=Status.DEFERRED, dsn=b"4.3.5")
 
     def _note_failure(self, server: Server, failure: Failure, *, last: bool) -> None:
         """Postfix logs each address that failed; the last one's words are in the delivery's own line too."""

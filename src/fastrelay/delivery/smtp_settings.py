@@ -42,6 +42,7 @@ class SmtpSettings:
     """Connections and conversations. Time limits hold for a whole command and its whole reply."""
 
     myhostname: str
+    relayhost: str
     smtp_helo_name: str
     smtp_bind_address: str
     smtp_bind_address6: str
