@@ -190,6 +190,21 @@ def test_a_large_message(relay: Fastrelay, sink: KeepingSink) -> None:
     assert len(kept.content) - 1000 <= int(size[5:]) <= len(kept.content)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="spool._segment_begun takes back the spare that a waiting message needs"
+)
+def test_messages_larger_than_a_segment() -> None:
+    """They go over several segments, one after the other, whatever else the preparer does meanwhile."""
+    line = b"0123456789" * 7 + b"\r\n"
+    with relay_to_sink(fastrelay_segment_size=1048576) as (relay, sink):
+        for number in range(30):
+            body = line * ((2 + number % 5) * 1048576 // len(line))
+            with relay.smtp() as client:
+                client.sock.settimeout(5)
+                client.sendmail("a@client.test", "b@there.test", b"Subject: large\r\n\r\n" + body)
+        sink.wait(30)
+
+
 def test_two_hundred_recipients(relay: Fastrelay, sink: KeepingSink) -> None:
     """All of them once, at most default_destination_recipient_limit (50) a transaction."""
     people = [f"user{number}@there.test" for number in range(200)]

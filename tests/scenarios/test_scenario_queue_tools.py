@@ -34,13 +34,23 @@ class Office:
         return sorted(word.strip("<>").partition("@")[0] for word in words)
 
 
-@pytest.fixture
-def office() -> Iterator[Office]:
-    def put_off(stage: str, argument: bytes) -> bytes | None:
-        return LATER if stage == "RCPT" else None
+def put_off(stage: str, argument: bytes) -> bytes | None:
+    return LATER if stage == "RCPT" else None
 
-    with KeepingSink(put_off) as sink, Fastrelay({"relayhost": sink.next_hop}) as relay:
-        yield Office(relay, sink)
+
+@pytest.fixture(scope="module")
+def parts() -> Iterator[tuple[Fastrelay, KeepingSink]]:
+    with KeepingSink() as sink, Fastrelay({"relayhost": sink.next_hop}) as relay:
+        yield relay, sink
+
+
+@pytest.fixture
+def office(parts: tuple[Fastrelay, KeepingSink]) -> Iterator[Office]:
+    relay, sink = parts
+    sink.reply = put_off
+    sink.messages.clear()
+    yield Office(relay, sink)
+    relay.tool("postsuper", "-d", "ALL")
 
 
 def test_hold_release_requeue_delete(office: Office) -> None:

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from scenario_parts import IS_ROOT, Telnet, dns
 
 from support.keeping_sink import KeepingSink
