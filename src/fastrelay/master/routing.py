@@ -16,6 +16,7 @@ from fastrelay.rewrite.settings import ResolveSettings, RewriteSettings
 from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher, Table, open_table
 
 Log = Callable[[bytes, bytes], None]
+REMEMBERED = 4096  # resolutions, each for a fraction of a second
 
 
 def own_addresses(config: Config) -> frozenset[str]:
@@ -49,7 +50,7 @@ class Routing:
             own_addresses=self.own_addresses,
             static=not any(matcher.tables for matcher in (*lists, relay_domains)),
         )
-        self.resolver = Resolver(settings, lookups)
+        self.resolver = Resolver(settings, lookups, REMEMBERED)
         self.recipients = RecipientCheck(
             settings,
             self.resolver,

@@ -66,7 +66,14 @@ class ResolveLookups:
 
 
 class Resolver:
-    def __init__(self, settings: ResolveSettings, lookups: ResolveLookups) -> None:
+    """`remember`: addresses whose resolution is kept until `forget`, so that what RCPT found serves delivery too.
+
+    The owner, who has a clock, calls `forget` a few times a second: changed tables are seen that soon.
+    """
+
+    def __init__(self, settings: ResolveSettings, lookups: ResolveLookups, remember: int = 0) -> None:
+        self._remember = remember
+        self._recent: dict[bytes, Resolution] = {}
         self._settings = settings
         self._lookups = lookups
         self._rewriter = Rewriter(settings)
@@ -84,10 +91,16 @@ class Resolver:
         """What was resolved before now is only a hint."""
         self.generation += 1
         self._cache.clear()
+        self._recent.clear()
+
+    def forget(self) -> None:
+        """Ask the tables again."""
+        self._recent.clear()
 
     def resolve(self, address_external: bytes, sender: bytes = b"") -> Route:
         """Where the canonical address goes. No table makes that depend on `sender` at present."""
-        return self.examine(from_external(address_external)).route
+        found = self._recent.get(address_external)
+        return (found if found is not None else self.examine(from_external(address_external))).route
 
     def is_authorized_destination(self, address: Address) -> bool:
         """permit_auth_destination: a destination of ours, with no sender-specified routing behind it."""
@@ -97,6 +110,14 @@ class Resolver:
         return found.address_class in FINAL or found.address_class is AddressClass.RELAY
 
     def examine(self, address: Address) -> Resolution:
+        found = self._recent.get(address.external)
+        if found is None:
+            found = self._examine(address)
+            if len(self._recent) < self._remember:
+                self._recent[address.external] = found
+        return found
+
+    def _examine(self, address: Address) -> Resolution:
         address = self._reduce(address)
         if not self._is_deliverable(address):
             route = Route(b"error", BAD_ADDRESS, address.external)
