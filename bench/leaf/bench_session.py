@@ -1,4 +1,4 @@
-"""A bare ReceiveSession: microseconds a message of 4 KB, beside the bare bookkeeping in Python (no addresses, no header).
+"""A bare ReceiveSession: microseconds a message of 4 KB, beside bookkeeping alone in Python.
 
 python -m pytest -o addopts= bench/leaf/bench_session.py
 """

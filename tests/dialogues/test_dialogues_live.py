@@ -34,7 +34,8 @@ def postfix() -> Iterator[Postfix]:
 
 
 def converse(server: Server, conversation: Conversation, client: str) -> None:
-    wire = SocketWire(server.ports[conversation.settings], client)
+    patience = 1.5 if conversation.differs and isinstance(server, Postfix) else 10
+    wire = SocketWire(server.ports[conversation.settings], client, patience)
     try:
         play(conversation, wire)
     finally:
