@@ -166,7 +166,7 @@ def rendered(results: list[report.Result], facts: dict[str, Any], options: argpa
         f"beside Postfix {facts['postfix']}.",
         f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"Linux {machine['kernel']}, Python {machine['python']}; CPU time from {facts['cpu_from']}; "
-        f"other work took {noise(results)} of the cores while it was measured.",
+        f"other work took {noise(results)} cores while it was measured.",
         f"Median (lowest to highest) of {options.pairs} measurements; "
         f"fastrelay was sent {FASTER} times Postfix's messages unless the rate was given.",
     ]
