@@ -7,8 +7,9 @@ send mail to each other stop by the hop count.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from scenario_parts import Notice
 
 from support.keeping_sink import KeepingSink, Kept
@@ -24,29 +25,48 @@ def refusing(*codes: tuple[bytes, bytes]) -> Callable[[str, bytes], bytes | None
     return reply
 
 
+@pytest.fixture(scope="module")
+def parts() -> Iterator[tuple[Fastrelay, KeepingSink]]:
+    with KeepingSink() as sink, Fastrelay({"relayhost": sink.next_hop}) as relay:
+        yield relay, sink
+
+
+@pytest.fixture
+def relay(parts: tuple[Fastrelay, KeepingSink]) -> Iterator[Fastrelay]:
+    parts[1].messages.clear()
+    yield parts[0]
+    parts[0].tool("postsuper", "-d", "ALL")
+
+
+@pytest.fixture
+def sink(parts: tuple[Fastrelay, KeepingSink]) -> Iterator[KeepingSink]:
+    yield parts[1]
+    parts[1].reply = None
+
+
 def notices(sink: KeepingSink) -> list[Kept]:
     return [kept for kept in sink.messages if kept.sender.split()[0] == b"<>"]
 
 
-def test_a_refusal_makes_one_notice() -> None:
+def test_a_refusal_makes_one_notice(relay: Fastrelay, sink: KeepingSink) -> None:
     reply = refusing(
         (b"nobody", b"550 5.1.1 <nobody@there.test>: no such user"), (b"full", b"552 5.2.2 mailbox full")
     )
-    with KeepingSink(reply) as sink, Fastrelay({"relayhost": sink.next_hop}) as relay:
-        people = ["nobody@there.test", "full@there.test", "b@there.test"]
-        with relay.smtp() as client:
-            client.ehlo()
-            client.sendmail(
-                "a@client.test",
-                people,
-                b"From: me <a@client.test>\r\nSubject: lost\r\n\r\nbody\r\n",
-                ["ENVID=E99"],
-            )
-        until(lambda: notices(sink), relay.log)
-        relay.wait_log(r"sender non-delivery notification")
-        until(lambda: relay.tool("mailq") == "Mail queue is empty\n", relay.log)
-        (kept,) = notices(sink)
-        assert [recipient.split()[0] for recipient in kept.recipients] == [b"<a@client.test>"]
+    sink.reply = reply
+    people = ["nobody@there.test", "full@there.test", "b@there.test"]
+    with relay.smtp() as client:
+        client.ehlo()
+        client.sendmail(
+            "a@client.test",
+            people,
+            b"From: me <a@client.test>\r\nSubject: lost\r\n\r\nbody\r\n",
+            ["ENVID=E99"],
+        )
+    until(lambda: notices(sink), relay.log)
+    relay.wait_log(r"sender non-delivery notification")
+    until(lambda: relay.tool("mailq") == "Mail queue is empty\n", relay.log)
+    (kept,) = notices(sink)
+    assert [recipient.split()[0] for recipient in kept.recipients] == [b"<a@client.test>"]
     check_notice(Notice(kept.content))
 
 
@@ -73,53 +93,47 @@ def check_notice(notice: Notice) -> None:
     assert original.get_payload() == "body\r\n"
 
 
-def test_the_null_sender_is_told_nothing() -> None:
-    with (
-        KeepingSink(refusing((b"", b"550 5.1.1 no"))) as sink,
-        Fastrelay({"relayhost": sink.next_hop}) as relay,
-    ):
-        queue_id = relay.send("", "nobody@there.test")
-        relay.wait_log(rf"{queue_id}: to=<nobody@there\.test>, .*status=bounced")
-        relay.wait_log(rf"{queue_id}: removed")
-        assert relay.tool("mailq") == "Mail queue is empty\n"
-        assert "non-delivery notification" not in relay.log()
-        assert not sink.messages
+def test_the_null_sender_is_told_nothing(relay: Fastrelay, sink: KeepingSink) -> None:
+    sink.reply = refusing((b"", b"550 5.1.1 no"))
+    queue_id = relay.send("", "nobody@there.test")
+    relay.wait_log(rf"{queue_id}: to=<nobody@there\.test>, .*status=bounced")
+    relay.wait_log(rf"{queue_id}: removed")
+    assert relay.tool("mailq") == "Mail queue is empty\n"
+    assert f"{queue_id}: sender non-delivery notification" not in relay.log()
+    assert not sink.messages
 
 
-def test_notify_never_is_told_nothing() -> None:
-    with (
-        KeepingSink(refusing((b"", b"550 5.1.1 no"))) as sink,
-        Fastrelay({"relayhost": sink.next_hop}) as relay,
-    ):
-        with relay.smtp() as client:
-            client.ehlo()
-            client.sendmail("a@client.test", "b@there.test", b"Subject: x\r\n\r\nx\r\n", [], ["NOTIFY=NEVER"])
-        relay.wait_log(r"qmgr\[\d+\]: \w+: removed")
-        assert relay.tool("mailq") == "Mail queue is empty\n"
-        assert not sink.messages
+def test_notify_never_is_told_nothing(relay: Fastrelay, sink: KeepingSink) -> None:
+    sink.reply = refusing((b"", b"550 5.1.1 no"))
+    with relay.smtp() as client:
+        client.ehlo()
+        assert client.mail("a@client.test")[0] == 250
+        assert client.rcpt("b@there.test", ["NOTIFY=NEVER"])[0] == 250
+        queue_id = client.data(b"Subject: x\r\n\r\nx\r\n")[1].decode().rpartition(" ")[2]
+    relay.wait_log(rf"{queue_id}: to=<b@there\.test>, .*status=bounced")
+    relay.wait_log(rf"{queue_id}: removed")
+    assert relay.tool("mailq") == "Mail queue is empty\n"
+    assert not sink.messages
 
 
-def test_a_temporary_failure_waits_for_the_flush() -> None:
-    with (
-        KeepingSink(refusing((b"", b"450 4.2.0 come back"))) as sink,
-        Fastrelay({"relayhost": sink.next_hop}) as relay,
-    ):
-        queue_id = relay.send("a@client.test", "b@there.test")
-        relay.wait_log(
-            rf"{queue_id}: to=<b@there\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:{sink.port}, delay=\S+, delays=\S+, "
-            r"dsn=4\.2\.0, status=deferred \(host 127\.0\.0\.1\[127\.0\.0\.1\] said: 450 4\.2\.0 come back "
-            r"\(in reply to RCPT TO command\)\)"
-        )
-        listing = relay.tool("mailq")
-        assert re.search(
-            rf"^{queue_id} +\d+ \w{{3}} \w{{3}} [ \d]\d \d\d:\d\d:\d\d  a@client\.test$", listing, re.M
-        )
-        assert "said: 450 4.2.0 come back (in reply to RCPT TO command))" in listing
-        assert listing.splitlines()[-1].endswith(" in 1 Request.")
-        sink.reply = None
-        relay.tool("postqueue", "-f")
-        sink.wait(1)
-        relay.wait_log(rf"{queue_id}: removed")
+def test_a_temporary_failure_waits_for_the_flush(relay: Fastrelay, sink: KeepingSink) -> None:
+    sink.reply = refusing((b"", b"450 4.2.0 come back"))
+    queue_id = relay.send("a@client.test", "b@there.test")
+    relay.wait_log(
+        rf"{queue_id}: to=<b@there\.test>, relay=127\.0\.0\.1\[127\.0\.0\.1\]:{sink.port}, delay=\S+, delays=\S+, "
+        r"dsn=4\.2\.0, status=deferred \(host 127\.0\.0\.1\[127\.0\.0\.1\] said: 450 4\.2\.0 come back "
+        r"\(in reply to RCPT TO command\)\)"
+    )
+    listing = relay.tool("mailq")
+    assert re.search(
+        rf"^{queue_id} +\d+ \w{{3}} \w{{3}} [ \d]\d \d\d:\d\d:\d\d  a@client\.test$", listing, re.M
+    )
+    assert "said: 450 4.2.0 come back (in reply to RCPT TO command))" in listing
+    assert listing.splitlines()[-1].endswith(" in 1 Request.")
+    sink.reply = None
+    relay.tool("postqueue", "-f")
+    sink.wait(1)
+    relay.wait_log(rf"{queue_id}: removed")
 
 
 def test_mail_that_expires_is_returned() -> None:
@@ -164,21 +178,18 @@ def test_a_loop_of_two_relays_ends_with_one_notice() -> None:
     assert kept.content.count(b"\r\nReceived: from ") == 9  # the tenth is one too many
 
 
-def test_the_json_listing_tells_the_reason() -> None:
-    with (
-        KeepingSink(refusing((b"", b"450 4.2.0 come back"))) as sink,
-        Fastrelay({"relayhost": sink.next_hop}) as relay,
-    ):
-        queue_id = relay.send("a@client.test", ["b@there.test", "c@there.test"])
-        relay.wait_log(r"to=<c@there\.test>.*status=deferred")
-        (line,) = until(
-            lambda: [x for x in relay.tool("postqueue", "-j").splitlines() if '"deferred"' in x], relay.log
-        )
-        entry = json.loads(line)
-        assert (entry["queue_name"], entry["queue_id"], entry["sender"]) == (
-            "deferred",
-            queue_id,
-            "a@client.test",
-        )
-        assert [r["address"] for r in entry["recipients"]] == ["b@there.test", "c@there.test"]
-        assert all("450 4.2.0 come back" in r["delay_reason"] for r in entry["recipients"])
+def test_the_json_listing_tells_the_reason(relay: Fastrelay, sink: KeepingSink) -> None:
+    sink.reply = refusing((b"", b"450 4.2.0 come back"))
+    queue_id = relay.send("a@client.test", ["b@there.test", "c@there.test"])
+    relay.wait_log(r"to=<c@there\.test>.*status=deferred")
+    (line,) = until(
+        lambda: [x for x in relay.tool("postqueue", "-j").splitlines() if '"deferred"' in x], relay.log
+    )
+    entry = json.loads(line)
+    assert (entry["queue_name"], entry["queue_id"], entry["sender"]) == (
+        "deferred",
+        queue_id,
+        "a@client.test",
+    )
+    assert [r["address"] for r in entry["recipients"]] == ["b@there.test", "c@there.test"]
+    assert all("450 4.2.0 come back" in r["delay_reason"] for r in entry["recipients"])

@@ -81,7 +81,15 @@ def empty(relay: Fastrelay) -> bool:
 
 def test_a_killed_worker_loses_nothing() -> None:
     """Twice: only what was under way (its 250 or its outcome not yet known) may come again."""
-    with KeepingSink() as sink, Fastrelay({"relayhost": sink.next_hop, "fastrelay_workers": 2}) as relay:
+
+    def slowly(stage: str, argument: bytes) -> None:
+        if stage in ("MAIL", "RCPT"):
+            time.sleep(0.02)  # so that every kill meets deliveries under way
+
+    with (
+        KeepingSink(slowly) as sink,
+        Fastrelay({"relayhost": sink.next_hop, "fastrelay_workers": 2}) as relay,
+    ):
         with Load(relay) as load:
             for round in (1, 2, 3):
                 load.wait(len(load.accepted) + 60)
