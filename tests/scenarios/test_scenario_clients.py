@@ -190,9 +190,6 @@ def test_a_large_message(relay: Fastrelay, sink: KeepingSink) -> None:
     assert len(kept.content) - 1000 <= int(size[5:]) <= len(kept.content)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="spool._segment_begun takes back the spare that a waiting message needs"
-)
 def test_messages_larger_than_a_segment() -> None:
     """They go over several segments, one after the other, whatever else the preparer does meanwhile."""
     line = b"0123456789" * 7 + b"\r\n"

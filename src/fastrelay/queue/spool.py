@@ -383,7 +383,7 @@ class Spool:
     def _segment_begun(self, shard: Shard) -> None:
         """A spare was taken. When a segment is full new mail goes to the next shard."""
         if shard.segments and shard is self._all[self._current]:
-            shard.wanted_spares = 1
+            shard.wanted_spares = 2 if shard.queue else 1  # mail that goes on may not take the last
             self._current = (self._current + 1) % len(self._all)
             self._warm_up(self._current)
         self._cleaner.want_spares(shard, max(1, shard.wanted_spares))
