@@ -3,14 +3,12 @@
 import os
 import time
 
-import pytest
 from qmgr_parts import House, State
 
 from fastrelay.borders import Envelope, Recipient, Status
-
-record = pytest.importorskip("fastrelay.queue._record")
-spools = pytest.importorskip("fastrelay.queue.spool")
-from fastrelay.queue.settings import QueueSettings  # noqa: E402
+from fastrelay.queue import _record as record
+from fastrelay.queue import spool as spools
+from fastrelay.queue.settings import QueueSettings
 
 SETTINGS = QueueSettings(
     fastrelay_queue_shards=1,
