@@ -163,6 +163,52 @@ def test_no_250_before_the_commit() -> None:
     run(test)
 
 
+def test_what_is_said_during_the_commit_waits_for_it() -> None:
+    """No `250` for NOOP may stand where the client expects the one for its message."""
+
+    async def test() -> None:
+        async with serving() as live:
+            live.hold = True
+            client = await live.greeted()
+            await client.begin()
+            await client.say(b"DATA\r\n")
+            client.writer.write(b"body\r\n.\r\n")
+            await asyncio.sleep(0.05)
+            client.writer.write(b"NOOP\r\n")
+            with pytest.raises(TimeoutError):
+                await client.reply(0.4)
+            live.release()
+            assert (await client.reply()).startswith(b"250 2.0.0 Ok: queued as ")
+            assert await client.reply() == b"250 2.0.0 Ok\r\n"
+
+    run(test)
+
+
+def test_client_gone_before_it_is_accepted() -> None:
+    """A reset right after the handshake leaves a socket without a peer; nothing breaks and nothing stays."""
+
+    async def test() -> None:
+        async with serving() as live:
+            for _ in range(5):
+                raw = socket.create_connection(("127.0.0.1", live.port))
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                raw.close()
+            await live.greeted()
+            assert live.service.connection_count == 1
+
+    run(test)
+
+
+def test_a_table_of_forbidden_commands_that_cannot_answer() -> None:
+    async def test() -> None:
+        async with serving({"smtpd_forbidden_commands": "CONNECT regexp:/does/not/exist"}) as live:
+            client = await live.greeted()
+            assert (await client.say(b"FOO\r\n")).startswith(b"500 5.5.2 ")
+            await live.until(r'warning: regexp:/does/not/exist lookup error for "FOO"')
+
+    run(test)
+
+
 def test_waiting_for_us_is_no_timeout_of_the_client() -> None:
     async def test() -> None:
         async with serving(QUICK) as live:

@@ -47,11 +47,14 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._transport.set_write_buffer_limits(WRITE_LIMIT)
         self._extend()
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # it has gone before it was accepted
+            self._transport.abort()
+            return
         if not self._service.admit(self):
             transport.write(replies.r421_too_many_connections(self._service.rules.myhostname) + b"\r\n")  # type: ignore[attr-defined]
             self._transport.close()
             return
-        peer = transport.get_extra_info("peername")
         address = peer[0].removeprefix("::ffff:") if "." in peer[0] else peer[0]
         name = self._service.known_name(address)
         if name is None:
@@ -67,7 +70,9 @@ class Connection(asyncio.Protocol):
             return
         if session.is_waiting:  # it has spoken ahead: the session keeps this much, and no more
             self._pause()
-        elif session.in_content:
+            session.feed(data, time.time())  # what the session waits for is already on its way
+            return
+        if session.in_content:
             self._extend_content(len(data))
         self._act(session.feed(data, time.time()))
 
@@ -118,7 +123,7 @@ class Connection(asyncio.Protocol):
         session = self.session
         if session is None:
             self._transport.abort()
-        elif not session.is_waiting:
+        elif session.is_open and not session.is_waiting:
             session.refuse(replies.r421_shutting_down(self._service.rules.myhostname))
             self._close()
 

@@ -74,7 +74,7 @@ class Service:
         self._memory_is_tight = False
         self._received = ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode())
         self._clock = Clockface()
-        self._forbidden = ForbiddenCommands(settings.smtpd_forbidden_commands)
+        self._forbidden = ForbiddenCommands(settings.smtpd_forbidden_commands, around.journal)
         self._local_words = frozenset(word.lower() for word in settings.local_header_rewrite_clients)
         self.rules = self._make_rules()
 
@@ -179,9 +179,18 @@ class Service:
 class ForbiddenCommands:
     """smtpd_forbidden_commands: words, and tables that are asked for the word that the client sent."""
 
-    def __init__(self, specs: Sequence[str]) -> None:
+    def __init__(self, specs: Sequence[str], journal: Journal) -> None:
+        self._journal = journal
         self._words = frozenset(spec.upper().encode() for spec in specs if ":" not in spec)
         self._maps = Maps([spec for spec in specs if ":" in spec])
 
     def __call__(self, word: bytes) -> bool:
-        return word.upper() in self._words or word[-1:] == b":" or self._maps.find(word) is not None
+        return word.upper() in self._words or word[-1:] == b":" or self._is_listed(word)
+
+    def _is_listed(self, word: bytes) -> bool:
+        """A table that cannot answer ends no session, as with Postfix."""
+        try:
+            return self._maps.find(word) is not None
+        except TableError as error:
+            self._journal.table_failed(error, word)
+            return False
