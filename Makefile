@@ -50,7 +50,7 @@ wheel: build
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
 
 docs: build
-	$(BIN)/python -m fastrelay.config.reference > docs/parameters.md
+	$(BIN)/python -m fastrelay.config.reference docs/parameters.md
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

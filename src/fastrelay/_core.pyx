@@ -8,6 +8,7 @@
 feed() answers with a Status that tells the shell what must happen before the next feed(). What the shell
 must wait for (a check that looks something up, the commit) pauses the session, and what was pipelined
 behind it stays in the buffer. `_reset` ends a transaction, and every path out of one calls it.
+The file is long because the verbs share one state, which nobody else is to see or change.
 RFC 5321, 2920 (pipelining), 3030 (BDAT), 3461 (DSN), 6531 (SMTPUTF8).
 """
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 DAYS = b"Mon Tue Wed Thu Fri Sat Sun".split()
-PRINTABLE = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 WORD = bytes(c if 32 < c < 127 else 63 for c in range(256))  # HELO names: Postfix shows blanks as ? too
 LONGEST_NAME = 255
 

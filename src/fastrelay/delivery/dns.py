@@ -153,9 +153,6 @@ class Resolver:
         return Decision(tuple(servers), None, self._now() + ttl)
 
     async def _mail_exchangers(self, domain: str, port: int) -> tuple[list[Server], float]:
-        if mx.is_address(domain):
-            text = f"Name service error for {domain}: invalid host or domain name"
-            raise LookupFailed(bounced(b"5.4.4", text.encode()))
         answer = await self._ask(domain, "MX")
         if answer.temporary and not self._settings.ignore_mx_lookup_error:
             raise LookupFailed(_not_found(domain, "MX", answer), FAILURE_TTL)

@@ -1,4 +1,4 @@
-"""error(8) and retry(8): every recipient fails with the next hop as the reason, for good or for now."""
+"""error(8) and retry(8): every recipient fails with the next hop as the reason, for good or until the next try."""
 
 from __future__ import annotations
 

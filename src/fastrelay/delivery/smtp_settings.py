@@ -9,12 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MX_FORBIDDEN_NETWORKS = (
-    "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, "
-    "224.0.0.0/4, 240.0.0.0/4, ::/128, ::1/128, fc00::/7, fe80::/10, ff00::/8"
-)
-"""The default of fastrelay_mx_forbidden_networks, for the one place that declares parameters."""
-
 
 @dataclass(frozen=True, slots=True)
 class ResolverSettings:

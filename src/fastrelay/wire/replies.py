@@ -12,7 +12,6 @@ R250_RECIPIENT_OK = b"250 2.1.5 Ok"
 R354_GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>"
 
 R451_TABLE_FAILURE_TEXT = b"Temporary lookup failure"
-R451_QUEUE_FAILURE = b"451 4.3.0 Error: queue file write error"
 R452_TOO_MANY_RECIPIENTS = b"452 4.5.3 Error: too many recipients"
 R452_STORAGE_FULL = b"452 4.3.1 Insufficient system storage"
 

@@ -40,7 +40,7 @@ _SERVERS = (
         "How DNS is used; empty: enabled, or as disable_dns_lookups says.",
     ),
     yes_no("smtp_skip_5xx_greeting", "yes", "Try the next server after a 5xx greeting."),
-    yes_no("ignore_mx_lookup_error", "no", "Use the A record when the MX look-up fails for now."),
+    yes_no("ignore_mx_lookup_error", "no", "Use the A record when the MX look-up fails temporarily."),
     yes_no("smtp_defer_if_no_mx_address_found", "no", "Defer mail when no MX host has an address."),
     yes_no("disable_dns_lookups", "no", "Look up hosts in the system's way only, without MX."),
     names("smtp_host_lookup", "dns", "How a host's address is found: dns, native."),

@@ -45,7 +45,7 @@ _LIMITS = (
     integer(
         "line_length_limit",
         "2048",
-        "The longest command line; longer lines are taken in pieces.",
+        "The longest command line; a longer one is refused with 500.",
         unit="bytes",
         minimum=512,
     ),
