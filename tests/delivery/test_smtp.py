@@ -1,4 +1,7 @@
-"""The SMTP delivery agent in good order: wire form, reuse, fail-over, caching, limits."""
+"""The SMTP delivery agent in good order: wire form, reuse, fail-over, caching, limits.
+
+The file is long because each test holds the whole conversation that it expects, beside what it asserts.
+"""
 
 from __future__ import annotations
 

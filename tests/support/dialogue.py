@@ -1,19 +1,16 @@
 """SMTP conversations as text: the reader of *.dialogue files and the player that holds a server to them.
-
     == H-B02 RCPT before MAIL        a conversation; the greeting is expected without being written down
     set strict_rfc821_envelopes=yes  a parameter of this service (before the first `==`: of all in the file)
     differs need-helo                Postfix 3.7 does otherwise; the key of a row in docs/differences.md
     only whole                       ... in one piece (what one segment means matters), or `live`, or `bare`
-    hello                            EHLO and its reply;  `transaction`: MAIL, RCPT and DATA up to the 354
+    hello                            EHLO, its reply;  `transaction`: MAIL, RCPT and DATA up to the 354
     C: RCPT TO:<u@relay.example>     a line and its CRLF;  lines without an S between them are one write
     C< a\\rb\\x00{x*300}\\n            raw bytes with escapes;  {x*300} is x 300 times, in C: too
     C* 3: RCPT TO:<u{n}@a.example>   the line so many times, {n} counted from 1;  S* 3: likewise
     S: 250 2.0.0 Ok: queued as {id}  one line of a reply; {any} is anything;  S~ a regular expression
-    -- nothing                       no reply may come
-    -- closed                        the server closes the connection;  -- leave: the client does
+    -- nothing                       no reply may come;  -- closed: the server closes;  -- leave: the client does
     -- messages 1                    so many messages are in the queue then;  -- recipients u@relay.example ...
     -- stored \\r\\na b\\r\\n           the stored contents hold these bytes;  -- not stored: they do not
-
 Unless the connection is closed, RSET and a transaction of its own follow: the two sides are still in step.
 """
 

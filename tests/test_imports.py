@@ -1,0 +1,69 @@
+"""Each module can be imported first, and the quick tools do not pay for the server's libraries."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "fastrelay"
+MODULES = sorted(
+    ".".join(("fastrelay", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in SOURCE.rglob("*.py*")
+    if path.suffix in {".py", ".pyx"} and not any(part.startswith((".", "__py")) for part in path.parts)
+)
+HEAVY = {"uvloop", "dns", "aiosmtplib", "lmdb", "asyncio"}
+# forks once a module: each is the first one that its process imports
+ALONE = """
+import importlib, os, sys, traceback
+for name in sys.argv[1:]:
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            importlib.import_module(name)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    if os.waitpid(pid, 0)[1]:
+        print(name)
+"""
+
+
+def python(program, *args):
+    return subprocess.run(
+        [sys.executable, "-c", program, *args], capture_output=True, text=True, timeout=100, check=True
+    )
+
+
+def test_every_module_imports_alone():
+    assert len(MODULES) > 100
+    names = [name for name in MODULES if not name.endswith("__main__")]  # that one runs the command line
+    result = python(ALONE, *names)
+    assert result.stdout.split() == [], result.stderr
+
+
+@pytest.mark.parametrize("tool", ["postqueue", "postsuper", "command_line"])
+def test_quick_tools_load_no_server(tool):
+    program = f"import json, sys, fastrelay.admin.{tool}; print(json.dumps(list(sys.modules)))"
+    loaded = {name.split(".")[0] for name in json.loads(python(program).stdout)}
+    assert not loaded & HEAVY
+
+
+def test_mailq_loads_no_server_while_it_runs(tmp_path):
+    """It fails here, for want of a configuration's mail system, after all that it imports was imported."""
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}/spool\ncompatibility_level = 3.6\n")
+    (tmp_path / "master.cf").write_text("")
+    program = (
+        "import json, sys\nfrom fastrelay.admin.command_line import fastrelay\n"
+        f"status = fastrelay(['-c', {str(tmp_path)!r}, 'mailq'])\n"
+        "print(json.dumps([status, list(sys.modules)]))"
+    )
+    status, modules = json.loads(python(program).stdout.splitlines()[-1])
+    assert status
+    assert not {name.split(".")[0] for name in modules} & (HEAVY - {"asyncio", "lmdb"})
