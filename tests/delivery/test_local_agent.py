@@ -158,6 +158,20 @@ def test_contents_are_loaded_when_they_are_not_in_memory(home):
     assert outcome.status is Status.SENT
 
 
+def test_contents_that_cannot_be_read_defer(home):
+    """They are damaged, or went with a message that was deleted after the slot had taken it."""
+
+    def fail():
+        raise LookupError("one of its frames is damaged")
+
+    delivery = make_delivery(address_of_me(), address_of_me(b"other.example"))
+    delivery.message.content, delivery.message.load = None, fail
+    [outcomes] = deliver(delivery)
+    assert [(o.status, o.dsn, o.text) for o in outcomes] == [
+        (Status.DEFERRED, b"4.3.0", b"queue file read error")
+    ] * 2
+
+
 def test_members_are_split_at_commas_outside_quotes():
     assert split_members(b'a, "b,c"@x , ,d\\,e,"q\\",r"') == [b"a", b'"b,c"@x', b"d\\,e", b'"q\\",r"']
 

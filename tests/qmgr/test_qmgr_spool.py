@@ -3,7 +3,7 @@
 import os
 import time
 
-from qmgr_parts import House, State
+from qmgr_parts import Damaged, House, State
 
 from fastrelay.borders import Envelope, Recipient, Status
 from fastrelay.queue import _record as record
@@ -84,6 +84,25 @@ def test_restart_in_the_middle(tmp_path):
     ((_, failed),) = again.notices
     assert [(i, o.status, o.dsn) for i, o in failed] == [(2, Status.BOUNCED, b"5.1.1")]
     assert not again.spool.entries and again.lines[-1].endswith(b": removed")
+    again.stop()
+
+
+def test_damaged_reasons_still_make_a_notice(tmp_path, monkeypatch):
+    """The worker would end at each start, for ever, if the reasons of one message could not be read."""
+    house = RealHouse(tmp_path)
+    house.settle_at_once = False
+    house.accept(b"c@bounced.test")
+    one_pass(house, {b"bounced.test": Status.BOUNCED})
+    house.stop()  # the notice was never queued
+
+    def damaged(self, entry):
+        raise Damaged
+
+    monkeypatch.setattr(spools.Spool, "read_notes", damaged)
+    again = RealHouse(tmp_path)
+    again.advance(1)
+    ((_, failed),) = again.notices
+    assert [(i, o.status, o.dsn) for i, o in failed] == [(0, Status.BOUNCED, b"5.0.0")]
     again.stop()
 
 

@@ -23,7 +23,7 @@ from fastrelay.delivery.mailboxes import (
     make_outcome,
 )
 from fastrelay.delivery.message_file import make_file, was_delivered_to
-from fastrelay.delivery.slots import SlotAgent
+from fastrelay.delivery.slots import SlotAgent, content_of
 from fastrelay.rewrite._address import Address, from_external
 from fastrelay.rewrite.lookup import AddressMaps, Lookup, split_extension
 from fastrelay.tables.table import TableError
@@ -53,7 +53,7 @@ class LocalAgent(SlotAgent):
 
     async def _deliver_all(self, delivery: Delivery) -> list[Outcome]:
         message = delivery.message
-        content = message.content if message.content is not None else message.load()
+        content = content_of(message)
         outcomes = []
         for recipient, address in zip(delivery.recipients, delivery.addresses, strict=True):
             started = time.monotonic()

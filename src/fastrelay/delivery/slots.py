@@ -11,9 +11,23 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from fastrelay.borders import Delivery, DestinationQueue, Outcome, Report
+from fastrelay.borders import Content, Delivery, DestinationQueue, Outcome, QueuedMessage, Report, Status
 
 Deliver = Callable[[Delivery], Awaitable[list[Outcome]]]
+
+
+class ContentUnreadable(Exception):
+    """The contents are damaged, or went with a message that was deleted meanwhile; the queue has told."""
+
+
+def content_of(message: QueuedMessage) -> Content:
+    """From memory or from the queue; a handler lets ContentUnreadable pass: its delivery is deferred."""
+    if message.content is not None:
+        return message.content
+    try:
+        return message.load()
+    except Exception as error:  # the disk's or the record's: the environment, not ours
+        raise ContentUnreadable(str(error)) from error
 
 
 class SlotAgent:
@@ -36,7 +50,13 @@ class SlotAgent:
         try:
             while (delivery := queue.take()) is not None:
                 delivery.started = time.time()
-                outcomes = await self._handle(delivery)
+                try:
+                    outcomes = await self._handle(delivery)
+                except ContentUnreadable:
+                    outcomes = [
+                        Outcome(index, Status.DEFERRED, b"4.3.0", b"queue file read error")
+                        for index in delivery.recipients
+                    ]
                 self._report(delivery, outcomes)
                 queue.succeeded()
         finally:

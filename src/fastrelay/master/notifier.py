@@ -15,6 +15,7 @@ from fastrelay.bounce.notices import Notice, make_notice, make_postmaster_copy
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.bounce.verdicts import discard_text
 from fastrelay.log.maillog import MailLog
+from fastrelay.queue._record import CorruptRecord
 from fastrelay.queue.spool import Spool
 
 Accepted = Callable[[Any, Notice, bytes], None]
@@ -47,7 +48,11 @@ class Notifier:
     def bounce(self, message: Any, failed: list[tuple[int, Outcome]]) -> None:
         envelope = message.envelope
         failures = [(envelope.recipients[index], outcome) for index, outcome in failed]
-        content = message.content if message.content is not None else message.load()
+        try:
+            content = message.content if message.content is not None else message.load()
+        except CorruptRecord:  # the queue has set it aside and said so
+            self._settled(message)
+            return
         now = time.time()
         number = message.entry.message_id
         notice_number = self._spool.new_id(now, beside=number)

@@ -20,6 +20,7 @@ DONE = {
     "release": "released from hold",
     "requeue": "requeued",
 }
+GONE = (State.DONE, State.CORRUPT)
 PIECE = 48 * 1024  # bytes of contents in one item
 RECIPIENTS = 200  # in one item
 
@@ -52,7 +53,7 @@ class Tools:
         act = getattr(self._worker.qmgr, verb)
         entries = self._all() if ids is None else map(self._find, ids)
         for entry in list(entries):
-            if entry is None or self._state(entry) not in states:
+            if entry is None or entry.state in GONE or self._state(entry) not in states:
                 continue
             if verb == "release" and entry.state is not State.HOLD:
                 continue
@@ -67,6 +68,12 @@ class Tools:
         entry = self._find(queue_id)
         if entry is None:
             return
+        try:
+            yield from self._cat(entry)
+        except CorruptRecord as error:  # damaged, which the queue has logged; or it has gone meanwhile
+            yield {"error": f"{queue_id}: {error}"}
+
+    def _cat(self, entry: Any) -> Iterator[Item]:
         spool = self._worker.spool
         envelope = spool.read_envelope(entry)
         pending = set(entry.pending_recipients())
@@ -130,7 +137,7 @@ class Tools:
     def _describe(self, entry: Any) -> Iterator[Item]:
         """One message, in several items when it has very many recipients."""
         spool = self._worker.spool
-        if entry.state in (State.DONE, State.CORRUPT):
+        if entry.state in GONE:
             return
         try:
             envelope = spool.read_envelope(entry)

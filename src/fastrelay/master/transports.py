@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,12 +30,24 @@ class ReplaceableAgent:
 
     def __init__(self, agent: Agent) -> None:
         self.current = agent
+        self._retired: set[asyncio.Task[None]] = set()
+
+    def replace(self, agent: Agent) -> None:
+        """The old one ends what it has under way; close() waits for that too, or it would be sent twice."""
+        retired = asyncio.ensure_future(_close(self.current))
+        self._retired.add(retired)
+        retired.add_done_callback(self._retired.discard)
+        self.current = agent
 
     def open_slot(self, queue: DestinationQueue) -> None:
         self.current.open_slot(queue)
 
     async def close(self) -> None:
-        await self.current.close()
+        await asyncio.gather(self.current.close(), *self._retired)
+
+
+async def _close(agent: Agent) -> None:
+    await agent.close()
 
 
 @dataclass(frozen=True, slots=True)

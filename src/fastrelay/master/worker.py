@@ -24,6 +24,7 @@ import uvloop
 from fastrelay.borders import Content, Delivery, Envelope, Outcome, QueuedMessage, Recipient, Status
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.config import Config, Service, section
+from fastrelay.delivery.slots import content_of
 from fastrelay.log import lines
 from fastrelay.log.maillog import MailLog
 from fastrelay.master import channel, transports
@@ -117,7 +118,7 @@ class Worker:
         )
         for name, agent in transports.make_agents(config, self.routing, around).items():
             if name in self._agents:
-                self._agents[name].current = agent
+                self._agents[name].replace(agent)
             else:
                 self._agents[name] = transports.ReplaceableAgent(agent)
         for service in config.services:
@@ -349,7 +350,7 @@ class Worker:
         """An alias leads elsewhere: a new message with the same sender, durable before this returns."""
         old = message.envelope
         number = self.spool.new_id(time.time(), beside=message.entry.message_id)
-        content = message.content if message.content is not None else message.load()
+        content = content_of(message)
         envelope = dataclasses.replace(
             old,
             recipients=[Recipient(address, old.recipients[recipient].original) for address in addresses],

@@ -10,7 +10,7 @@ RFC 5321 4.5.4.1, 6.1; qmgr(8).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -123,9 +123,17 @@ class QueueManager:
         message = self._make(entry, envelope, None, b"", retried)
         failed = entry.failed_recipients()
         if failed:  # a notice was due when the last process ended, or the message was held meanwhile
-            notes = self._spool.read_notes(entry)
-            message.failed = [(index, notes[index]) for index in failed]
+            message.failed = list(self._reasons(entry, failed))
         self._start(message, entry.pending_recipients(), unparked, source is Source.FLUSHED)
+
+    def _reasons(self, entry: Any, failed: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
+        """Why these recipients failed, as far as the queue still knows."""
+        try:
+            notes = self._spool.read_notes(entry)
+        except self._around.unreadable:
+            notes = {}
+        for index in failed:
+            yield index, notes.get(index) or verdicts.forgotten(index)
 
     def _start(
         self, message: ActiveMessage, pending: Sequence[int], unparked: bool = False, flushed: bool = False

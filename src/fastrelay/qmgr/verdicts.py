@@ -29,3 +29,8 @@ def soften(outcome: Outcome) -> None:
 
 def expire(deferred: Iterable[Outcome]) -> list[Outcome]:
     return [replace(outcome, status=Status.EXPIRED) for outcome in deferred]
+
+
+def forgotten(recipient: int) -> Outcome:
+    """It failed, but the record of why is damaged."""
+    return Outcome(recipient, Status.BOUNCED, b"5.0.0", b"the reason is no longer known")

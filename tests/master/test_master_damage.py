@@ -1,0 +1,71 @@
+"""What a worker does with stored mail that cannot be read, and with agents that a reload has replaced."""
+
+import asyncio
+from types import SimpleNamespace
+
+from fastrelay.borders import Outcome, Recipient, Status
+from fastrelay.master.notifier import Notifier
+from fastrelay.master.transports import ReplaceableAgent
+from fastrelay.queue._record import CorruptRecord
+from support.keeping_sink import KeepingSink
+from support.relay import Fastrelay
+
+LATER = b"451 4.3.0 later"
+
+
+def test_no_notice_about_damaged_contents():
+    """The queue has set the message aside; its pass ends, and the worker goes on."""
+
+    def load():
+        raise CorruptRecord("one of its frames is damaged")
+
+    settled = []
+    notifier = Notifier(None, None, None, None, None, settled.append, None)
+    envelope = SimpleNamespace(recipients=[Recipient(b"a@x.test", b"a@x.test")])
+    message = SimpleNamespace(envelope=envelope, content=None, load=load)
+    notifier.bounce(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
+    assert settled == [message]
+
+
+def test_postcat_of_a_damaged_message():
+    with KeepingSink() as sink, Fastrelay({"relayhost": sink.next_hop}) as relay:
+        sink.reply = lambda stage, argument: LATER if stage == "RCPT" else None
+        name = relay.send(content=b"Subject: x\r\n\r\nto-be-damaged\r\n")
+        relay.wait_log(rf"{name}: .*status=deferred")
+        workers = relay.worker_pids()
+        for path in relay.spool.rglob("*.seg"):
+            with open(path, "r+b") as segment:
+                at = segment.read().find(b"to-be-damaged")
+                if at >= 0:
+                    segment.seek(at)
+                    segment.write(b"T")
+        shown = relay.run_tool("postcat", "-q", name)
+        assert shown.returncode != 0
+        relay.wait_log("is damaged")
+        assert relay.tool("mailq") == "Mail queue is empty\n"
+        assert relay.worker_pids() == workers
+
+
+def test_a_stop_waits_for_the_agents_of_before_a_reload():
+    """What they are sending has no record yet: it would be sent again."""
+
+    class Busy:
+        def __init__(self):
+            self.done = asyncio.Event()
+
+        async def close(self):
+            await self.done.wait()
+
+    async def test():
+        old, new = Busy(), Busy()
+        agent = ReplaceableAgent(old)
+        agent.replace(new)
+        assert agent.current is new
+        new.done.set()
+        closing = asyncio.ensure_future(agent.close())
+        await asyncio.sleep(0.02)
+        assert not closing.done()
+        old.done.set()
+        await asyncio.wait_for(closing, 5)
+
+    asyncio.run(test())
