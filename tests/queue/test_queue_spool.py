@@ -196,10 +196,22 @@ def test_numbers_are_new_even_when_the_clock_goes_back(tmp_path: Path) -> None:
     lab.stop()
 
 
-def test_new_mail_goes_to_the_next_shard_when_a_segment_is_full(tmp_path: Path) -> None:
+def test_new_mail_leaves_a_shard_that_fills_up(tmp_path: Path) -> None:
     lab = Lab(tmp_path, shards=(1, 3))
-    seen = {lab.store(envelope(), [b"x" * 200_000]).message_id & 0xFF for _ in range(15)}
+    seen = {lab.store(envelope(), [b"x" * 200_000]).message_id & 0xFF for _ in range(30)}
     assert seen == {1, 3}
+    lab.stop()
+
+
+def test_new_mail_stays_with_a_shard_that_drains(tmp_path: Path) -> None:
+    """Its segments are written over again: few files, and no new zeros."""
+    lab = Lab(tmp_path, shards=(1, 3))
+    for _ in range(60):
+        entry = lab.store(envelope(), [b"x" * 200_000])
+        assert entry.message_id & 0xFF == 1
+        lab.spool.record(entry, [outcome(0, Status.SENT)])
+    shard = lab.spool._all[0]
+    assert len(shard.segments) + len(shard.spares) <= 5
     lab.stop()
 
 

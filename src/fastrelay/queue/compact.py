@@ -19,6 +19,7 @@ from fastrelay.queue.segment import NoRoom, Preparer, Segment, is_copy_on_write,
 from fastrelay.queue.shard import Shard
 
 KEPT_SEGMENTS = 4  # a shard with no more is left alone
+_SPARES = 2  # free segments that a shard keeps
 _GROUP = 256 * 1024  # bytes read at once for relocation
 Notes = dict[int, Outcome]
 
@@ -67,7 +68,7 @@ class Cleaner:
 
     def _release(self, shard: Shard, old: Segment) -> None:
         """On the preparer's thread, in order."""
-        unwanted = len(shard.spares) >= max(1, shard.wanted_spares) or old.size != shard.segment_size
+        unwanted = len(shard.spares) >= _SPARES or old.size != shard.segment_size
         if unwanted or self._files.links(old.fd) > 1 or is_copy_on_write(self._files, shard.directory):
             remove(self._files, shard.directory, old)
             return

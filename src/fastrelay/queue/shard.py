@@ -43,6 +43,7 @@ class Shard:
         self.segments: dict[int, Segment] = {}
         self.floor = 0  # no batch to come refers to a segment before this one
         self.lazy_since = 0.0
+        self.warmed = 0  # the last segment that, half full, had the next made ready
         self.pending: deque[Record] = deque()
         self.tail: Record | None = None  # the last of `pending`, when it takes more outcomes
         self.ready = False

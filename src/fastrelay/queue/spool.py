@@ -33,12 +33,13 @@ from fastrelay.queue.compact import Cleaner
 from fastrelay.queue.files import FILES, Files
 from fastrelay.queue.reader import Reader
 from fastrelay.queue.recover import Quarantine, Recovery, open_shard
-from fastrelay.queue.segment import Preparer
+from fastrelay.queue.segment import Preparer, Segment
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.shard import Issued, Shard
 from fastrelay.queue.space import SpaceCheck
 
 OUTCOME_DELAY = 0.010  # seconds that outcomes wait for a batch to go with, from the tick after them
+_STAY = 4  # segments in use up to which new mail stays with its shard
 _DRAIN = 10.0  # seconds that a stop waits for segments
 _RETRY = 1.0  # seconds between attempts to make a segment on a full disk
 
@@ -320,7 +321,7 @@ class Spool:
             self._segment_begun(shard)
             shard.segments[segment.number] = segment
         if segment is not None and done.batch is not None and done.batch.offset * 2 > segment.size:
-            self._warm_next(shard)
+            self._warm_next(shard, segment)
         shard.floor = done.floor
         for record in done.batch.records if done.batch is not None else ():
             entry = record.entry
@@ -381,22 +382,32 @@ class Spool:
                 del self._unwritten[entry.message_id]
 
     def _segment_begun(self, shard: Shard) -> None:
-        """A spare was taken. When a segment is full new mail goes to the next shard."""
-        if shard.segments and shard is self._all[self._current]:
+        """A spare was taken. New mail stays with a shard that drains, so that its segments are written over
+        again and again; one that fills up leaves it to the next.
+        """
+        if shard is self._all[self._current] and not self._fills_up(shard):
+            self._cleaner.want_spares(shard, 2 if shard.queue else 1)  # the other when this one is half full
+            return
+        if shard is self._all[self._current]:
             shard.wanted_spares = 2 if shard.queue else 1  # mail that goes on may not take the last
             self._current = (self._current + 1) % len(self._all)
             self._warm_up(self._current)
         self._cleaner.want_spares(shard, max(1, shard.wanted_spares))
 
+    def _fills_up(self, shard: Shard) -> bool:
+        return len(shard.segments) >= _STAY and len(self._all) > 1
+
     def _warm_up(self, index: int) -> None:
         """A shard for new mail has a segment and a reserve."""
         self._cleaner.want_spares(self._all[index], 2)
 
-    def _warm_next(self, shard: Shard) -> None:
-        """The segment for new mail is half full: the next shard gets ready."""
-        following = (self._current + 1) % len(self._all)
-        if shard is self._all[self._current] and self._all[following].wanted_spares < 2:
-            self._warm_up(following)
+    def _warm_next(self, shard: Shard, segment: Segment) -> None:
+        """The segment for new mail is half full: make the next one ready, if none has come free meanwhile."""
+        if shard is not self._all[self._current] or shard.warmed == segment.number:
+            return
+        shard.warmed = segment.number
+        following = (self._current + 1) % len(self._all) if self._fills_up(shard) else self._current
+        self._warm_up(following)
 
     # --- the timer
 
