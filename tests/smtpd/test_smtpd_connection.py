@@ -448,6 +448,25 @@ def test_memory_for_contents_has_a_bound() -> None:
     run(test)
 
 
+def test_many_who_began_in_time_cannot_take_more_memory_than_there_is() -> None:
+    """MAIL was answered before anybody had sent contents; then all of them send a lot."""
+
+    async def test() -> None:
+        async with serving({"fastrelay_content_memory_limit": "100000"}) as live:
+            clients = [await live.greeted() for _ in range(4)]
+            for client in clients:
+                await client.begin()
+                await client.say(b"DATA\r\n")
+            for client in clients:
+                client.writer.write(b"x" * 60_000 + b"\r\n")
+            await live.until(r"insufficient memory after DATA \(\d+ bytes\) from .*", 3)
+            said = [await client.say(b".\r\n") for client in clients]
+            assert sorted(reply[:3] for reply in said) == [b"250", b"421", b"421", b"421"]
+            assert b"421 4.3.1 Insufficient system storage\r\n" in said
+
+    run(test)
+
+
 def test_no_room_in_the_queue() -> None:
     async def test() -> None:
         async with serving() as live:

@@ -118,6 +118,13 @@ class Connection(asyncio.Protocol):
         session.refuse(replies.r421_timeout(self._service.rules.myhostname))
         self._close()
 
+    def run_short(self) -> None:
+        """There is no memory for its contents: it may come again later."""
+        assert self.session is not None
+        self._service.journal.lost(self.session, b"insufficient memory")
+        self.session.refuse(replies.R421_STORAGE_FULL)
+        self._close()
+
     def shut_down(self) -> None:
         """The relay stops: idle clients are told, a message that is being committed gets its answer."""
         session = self.session

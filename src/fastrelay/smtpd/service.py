@@ -132,14 +132,29 @@ class Service:
     def sweep(self) -> None:
         """Once a second: deadlines of whole commands and replies, and the memory that contents take."""
         now = time.monotonic()
-        buffered = 0
+        holders: list[tuple[int, Connection]] = []
         for connection in list(self._connections):
-            if connection.session is not None:
-                buffered += connection.session.buffered
             if connection.deadline < now:
                 connection.expire()
+            elif connection.session is not None and connection.session.buffered:
+                holders.append((connection.session.buffered, connection))
         limit = self.settings.fastrelay_content_memory_limit
-        self._memory_is_tight = bool(limit) and buffered > limit * MEMORY_SWEEPS
+        if limit:
+            self._bound_memory(holders, limit)
+
+    def _bound_memory(self, holders: list[tuple[int, Connection]], limit: int) -> None:
+        """No new mail when it gets tight; above the limit the greediest go, but for one that may be that large."""
+        buffered = sum(size for size, _ in holders)
+        self._memory_is_tight = buffered > limit * MEMORY_SWEEPS
+        if buffered <= limit:
+            return
+        holders.sort(key=lambda holder: -holder[0])
+        for size, connection in holders[1:]:
+            if buffered <= limit:
+                break
+            if connection.session is not None and connection.session.in_content:
+                buffered -= size
+                connection.run_short()
 
     def shut_down(self) -> None:
         for connection in list(self._connections):

@@ -12,6 +12,7 @@ R250_RECIPIENT_OK = b"250 2.1.5 Ok"
 R354_GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>"
 
 R451_TABLE_FAILURE_TEXT = b"Temporary lookup failure"
+R421_STORAGE_FULL = b"421 4.3.1 Insufficient system storage"
 R452_TOO_MANY_RECIPIENTS = b"452 4.5.3 Error: too many recipients"
 R452_STORAGE_FULL = b"452 4.3.1 Insufficient system storage"
 
