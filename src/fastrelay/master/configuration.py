@@ -13,6 +13,7 @@ from fastrelay.smtpd import restrictions
 from fastrelay.smtpd.settings import SmtpdSettings
 
 DELIVERED = frozenset({"smtp", "local", "virtual", "error", "discard"})
+OWN = DELIVERED | {"smtpd"}  # what a worker runs by its line in master.cf
 BUILT_IN = frozenset(  # what master.cf names and a worker does without a process of its own
     {
         "cleanup",
@@ -57,11 +58,16 @@ def warnings(config: Config) -> list[str]:
     missing = [
         f"{service.name} ({service.command})"
         for service in config.services
-        if service.command not in DELIVERED | BUILT_IN | {"smtpd"}
+        if service.command not in OWN | BUILT_IN
     ]
+    file = config.directory / "master.cf"
     if missing:
-        file = config.directory / "master.cf"
         found.append(f"{file}: services that fastrelay does not have yet: {', '.join(missing)}")
+    jailed = [service.name for service in config.services if service.chroot and service.command in OWN]
+    if jailed:
+        found.append(f"{file}: services are not chrooted yet: {', '.join(jailed)}")
+    if config.text("virtual_alias_maps"):
+        found.append("virtual_alias_maps: names virtual_alias_domains; addresses are not rewritten by it yet")
     return found
 
 
