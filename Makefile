@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := setup.py pyproject.toml $(shell find src -name '*.pyx' -o -name '*.pxd')
+SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd')
 
 .PHONY: build run test check bench soak debug wheel docs clean
 
@@ -16,8 +16,13 @@ $(VENV)/tools: $(VENV)/bin/pip pyproject.toml
 	$(BIN)/pip install -q "setuptools>=77" "Cython>=3.2,<3.4" wheel
 	touch $@
 
-$(VENV)/built: $(VENV)/tools $(SOURCES)
+$(VENV)/installed: $(VENV)/tools setup.py pyproject.toml
 	$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
+	touch $@
+
+# after the first time only what changed is compiled
+$(VENV)/built: $(VENV)/installed $(SOURCES)
+	$(BIN)/python setup.py -q build_ext --inplace
 	touch $@
 
 run: build
