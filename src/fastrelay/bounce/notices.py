@@ -16,6 +16,7 @@ from fastrelay.bounce import text
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.bounce.verdicts import Addressee, Failure, addressee, double_bounce_sender, to_report
 from fastrelay.cleanup.received import mail_date, utc_stamp
+from fastrelay.log.lines import postmaster_notice, sender_notice
 
 BOILERPLATE = (
     b"I'm sorry to have to inform you that your message could not",
@@ -131,9 +132,8 @@ def compose(about: Subject, postmaster: bytes, headers_only: bool) -> Notice:
         client_name=settings.myhostname.encode(),
         notice_of=about.number,
     )
-    kind = b"postmaster" if is_copy else b"sender"
-    log_text = b"%b: %b non-delivery notification: %b" % (about.queue_id, kind, about.notice_id)
-    return Notice(made, pieces, log_text)
+    log_text = postmaster_notice if is_copy else sender_notice
+    return Notice(made, pieces, log_text(about.queue_id, about.notice_id))
 
 
 def _needs_utf8(about: Subject) -> bool:

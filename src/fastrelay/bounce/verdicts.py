@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from fastrelay.borders import Notify, Outcome, Recipient
 from fastrelay.bounce.settings import BounceSettings
+from fastrelay.log.lines import notice_discarded
 
 Failure = tuple[Recipient, Outcome]
 
@@ -50,5 +51,5 @@ def to_report(failed: Sequence[Failure]) -> list[Failure]:
 def discard_text(settings: BounceSettings, sender: bytes, queue_id: bytes) -> bytes | None:
     """The warning to log when a message ends without a notice; None: Postfix says nothing either."""
     if addressee(settings, sender) is Addressee.NOBODY_EVER:
-        return b"%b: undeliverable postmaster notification discarded" % queue_id
+        return notice_discarded(queue_id)
     return None

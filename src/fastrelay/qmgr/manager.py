@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from fastrelay.borders import Content, Delivery, Envelope, Outcome, Status
+from fastrelay.log import lines
 from fastrelay.qmgr import backoff, verdicts
 from fastrelay.qmgr.activation import Activation, Plan
 from fastrelay.qmgr.active import ActiveQueue
@@ -167,9 +168,7 @@ class QueueManager:
     def _log_active(self, message: ActiveMessage) -> None:
         envelope = message.envelope
         self._log(
-            b"qmgr",
-            b"%b: from=<%b>, size=%d, nrcpt=%d (queue active)"
-            % (message.queue_id, envelope.sender, envelope.size, message.total),
+            b"qmgr", lines.queue_active(message.queue_id, envelope.sender, envelope.size, message.total)
         )
 
     # -- what became of it -----------------------------------------------------------------------
