@@ -1,39 +1,43 @@
-"""What start and check warn of because only the rooms know it: what is set and does less than in Postfix."""
+"""What a room would choke on is refused when the configuration is read, not by workers that die again and again."""
 
 import pytest
 
+from fastrelay.config import ConfigError
 from fastrelay.master import configuration
 
+MAIN = """\
+compatibility_level = 3.6
+inet_interfaces = 127.0.0.1
+myhostname = mx.test
+"""
+MASTER = "smtp unix - - n - - smtp{}\n127.0.0.1:25 inet n - n - - smtpd\n"
 
-def warnings(tmp_path, main, master):
-    (tmp_path / "main.cf").write_text(f"compatibility_level = 3.6\n{main}\n")
-    (tmp_path / "master.cf").write_text(f"{master}\n")
-    return [
-        text.removeprefix(f"{tmp_path}/") for text in configuration.warnings(configuration.load(tmp_path))
-    ]
 
-
-def test_nothing_to_say(tmp_path):
-    assert warnings(tmp_path, "", "25 inet n - n - - smtpd\nsmtp unix - - n - - smtp") == []
+def write(directory, line="", option=""):
+    (directory / "main.cf").write_text(f"{MAIN}{line}\n")
+    (directory / "master.cf").write_text(MASTER.format(option))
+    return directory
 
 
 @pytest.mark.parametrize(
-    ("main", "master", "said"),
+    "line",
     [
-        ("", "25 inet n - y - - smtpd\nqmgr unix n - y - - qmgr", "services are not chrooted yet: 25"),
-        ("", "relay unix - - y - - smtp", "services are not chrooted yet: relay"),
-        ("", "maildrop unix - n n - - pipe x", "services that fastrelay does not have yet: maildrop (pipe)"),
+        "fastrelay_dns_servers = garbage",
+        "fastrelay_mx_forbidden_networks = 10.0.0.0/99",
+        "proxy_interfaces = mx.test",
+        "smtp_tcp_port = no-such-port",
     ],
 )
-def test_services(tmp_path, main, master, said):
-    assert warnings(tmp_path, main, master) == [f"master.cf: {said}"]
+def test_refused(tmp_path, line):
+    with pytest.raises(ConfigError, match=line.partition(" ")[0]):
+        configuration.load(write(tmp_path, line))
 
 
-def test_virtual_aliases_are_not_followed(tmp_path):
-    found = warnings(tmp_path, "virtual_alias_maps = static:x", "")
-    assert found == ["virtual_alias_maps: names virtual_alias_domains; addresses are not rewritten by it yet"]
+def test_refused_in_master_cf(tmp_path):
+    with pytest.raises(ConfigError, match="smtp_tcp_port"):
+        configuration.load(write(tmp_path, option=" -o smtp_tcp_port=no-such-port"))
 
 
-def test_a_restriction_that_is_not_there(tmp_path):
-    found = warnings(tmp_path, "smtpd_recipient_restrictions = reject_unknown_x", "25 inet n - n - - smtpd")
-    assert found == ["unsupported smtpd restriction: reject_unknown_x: mail that comes to it is deferred"]
+def test_taken(tmp_path):
+    line = "fastrelay_dns_servers = 127.0.0.1:5353\nproxy_interfaces = 192.0.2.1\nsmtp_tcp_port = 2525"
+    configuration.load(write(tmp_path, line))

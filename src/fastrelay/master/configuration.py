@@ -5,10 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 from fastrelay import config as files
 from fastrelay.config import Config, ConfigError, Service, section, usage
+from fastrelay.delivery.dns import LookupFailed, Resolver, port_number
+from fastrelay.delivery.mx import parse_networks
+from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
+from fastrelay.master.routing import own_addresses
 from fastrelay.smtpd import restrictions
 from fastrelay.smtpd.settings import SmtpdSettings
 
@@ -41,7 +48,29 @@ def load(directory: Path) -> Config:
             value = ", ".join(settings.smtpd_relay_restrictions)
             file = str(config.directory / "main.cf")
             raise ConfigError(file, 0, "smtpd_relay_restrictions", value, str(error)) from None
+    _try_rooms(config)
     return config
+
+
+def _try_rooms(config: Config) -> None:
+    """What a room would choke on is refused here: a worker that cannot be made is made again, for ever."""
+    resolver = section(ResolverSettings, config)
+    attempts: list[tuple[str, Callable[[], object]]] = [
+        ("proxy_interfaces", lambda: list(map(ip_address, own_addresses(config)))),
+        ("fastrelay_mx_forbidden_networks", lambda: parse_networks(resolver.fastrelay_mx_forbidden_networks)),
+        ("smtp_tcp_port", lambda: port_number(resolver.smtp_tcp_port)),
+        ("fastrelay_dns_servers", lambda: Resolver(resolver)),
+    ]
+    for service in config.services:
+        if service.command == "smtp":
+            port = section(SmtpSettings, config, service.overrides).smtp_tcp_port
+            attempts.append(("smtp_tcp_port", partial(port_number, port)))
+    for name, attempt in attempts:
+        try:
+            attempt()
+        except (ValueError, LookupFailed) as error:
+            file = str(config.directory / "main.cf")
+            raise ConfigError(file, 0, name, config.text(name), str(error)) from None
 
 
 def warnings(config: Config) -> list[str]:
