@@ -3,7 +3,8 @@
 import asyncio
 from types import SimpleNamespace
 
-from fastrelay.borders import Outcome, Recipient, Status
+from fastrelay.borders import Envelope, Outcome, QueuedMessage, Recipient, Status
+from fastrelay.bounce import BounceSettings
 from fastrelay.master.notifier import Notifier
 from fastrelay.master.transports import ReplaceableAgent
 from fastrelay.queue._record import CorruptRecord
@@ -69,3 +70,49 @@ def test_a_stop_waits_for_the_agents_of_before_a_reload():
         await asyncio.wait_for(closing, 5)
 
     asyncio.run(test())
+
+
+def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
+    """The notice is tried again until there is room; the copy goes with the one that is stored."""
+
+    class Disk:
+        notices, copies, room = 0, 0, False
+
+        def new_id(self, now, beside=0):
+            return 1
+
+        def append_notice(self, number, envelope, content, done):
+            self.notices += 1
+            done("entry" if self.room else None)
+
+        def append(self, number, envelope, content, done):
+            self.copies += 1
+            done("entry")
+
+    class Log:
+        def line(self, service, text):
+            pass
+
+    disk, again, settled = Disk(), [], []
+    settings = BounceSettings(
+        _2bounce_notice_recipient="postmaster",
+        bounce_notice_recipient="postmaster",
+        bounce_size_limit=50000,
+        double_bounce_sender="double-bounce",
+        enable_long_queue_ids=False,
+        mail_name="Postfix",
+        myhostname="mx.test",
+        myorigin="mx.test",
+        notify_classes=("bounce",),
+    )
+    notifier = Notifier(
+        settings, disk, Log(), lambda number: b"ID", lambda *args: None, settled.append, again.append
+    )
+    envelope = Envelope(b"s@x.test", [Recipient(b"a@x.test", b"a@x.test")], 0.0)
+    message = QueuedMessage(SimpleNamespace(message_id=1), b"OLD", envelope, [b"Subject: x\r\n\r\n"], None)
+    notifier.bounce(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
+    again.pop()()
+    assert (disk.notices, disk.copies, settled) == (2, 0, [])
+    disk.room = True
+    again.pop()()
+    assert (disk.notices, disk.copies, settled, again) == (3, 1, [message], [])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastrelay.borders import Outcome
@@ -64,12 +65,17 @@ class Notifier:
             self._end_quietly(message)
         else:
             self._log.line(b"cleanup", b"%b: message-id=%b" % (notice_id, notice.envelope.message_id))
-            done = self._when_durable(message, failed, notice, notice_id)
+            copy = partial(self._copy_to_postmaster, message, failures, content, now)
+            done = self._when_durable(message, failed, notice, notice_id, copy)
             self._spool.append_notice(notice_number, notice.envelope, notice.content, done)
-        self._copy_to_postmaster(message, failures, content, now)
 
     def _when_durable(
-        self, message: Any, failed: list[tuple[int, Outcome]], notice: Notice, notice_id: bytes
+        self,
+        message: Any,
+        failed: list[tuple[int, Outcome]],
+        notice: Notice,
+        notice_id: bytes,
+        copy: Callable[[], None],
     ) -> Callable[[Any], None]:
         def done(entry: Any) -> None:
             if entry is None:
@@ -77,6 +83,7 @@ class Notifier:
                 return
             self._log.line(b"bounce", notice.log_text)
             self._accepted(entry, notice, notice_id)
+            copy()  # once, however often a full disk refused the notice
             self._settled(message)
 
         return done
