@@ -158,3 +158,15 @@ def test_directories_are_made_and_mended(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FatalError, match="directory"):
         directories.prepare(tmp_path / "file", tmp_path, owner)
+
+
+def test_no_shard_that_was_made_is_left_without_a_worker(tmp_path):
+    """fastrelay_queue_shards was 16, mail is in the last of them, and somebody sets it to 4."""
+    for name in ("00", "0f", "corrupt", ".probe.1", "zz"):
+        (tmp_path / name).mkdir()
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert directories.shard_count(fd, 4) == 16
+        assert directories.shard_count(fd, 32) == 32
+    finally:
+        os.close(fd)

@@ -18,6 +18,7 @@ from fastrelay.master.privileges import Owner
 
 MINE = {"pid": 0o755}
 OWNERS = {"public": 0o700, "fastrelay": 0o700}
+_HEX = frozenset("0123456789abcdef")
 
 
 def prepare(queue_directory: Path, data_directory: Path, owner: Owner) -> None:
@@ -39,6 +40,12 @@ def open_queue(queue_directory: Path, owner: Owner) -> int:
     if owner.name:
         _give_away(fd, owner)
     return fd
+
+
+def shard_count(queue_fd: int, wanted: int) -> int:
+    """`wanted` (fastrelay_queue_shards), or more: no shard that was ever made is left without a worker."""
+    made = [int(name, 16) for name in os.listdir(queue_fd) if len(name) == 2 and set(name) <= _HEX]
+    return max([wanted, *(number + 1 for number in made)])
 
 
 def probe(queue_fd: int) -> None:

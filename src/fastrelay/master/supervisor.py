@@ -160,7 +160,7 @@ class Supervisor:
         context = WorkerContext(
             number=child.number,
             workers=len(self._children),
-            shards=shards_of(child.number, len(self._children), self.settings.fastrelay_queue_shards),
+            shards=shards_of(child.number, len(self._children), self._shard_count()),
             config=self.config,
             listeners=self._sockets.listeners(child.number),
             control=self._sockets.controls[child.number],
@@ -334,6 +334,9 @@ class Supervisor:
         old, self.log = self.log, self._open_log(config)
         old.close()
         self._log_warnings()
+
+    def _shard_count(self) -> int:
+        return directories.shard_count(self._queue_fd, self.settings.fastrelay_queue_shards)
 
     def _stop(self, number: signal.Signals, why: str) -> None:
         if self.phase is Phase.STOPPING and number is signal.SIGTERM:

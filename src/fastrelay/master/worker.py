@@ -27,6 +27,7 @@ from fastrelay.config import Config, Service, section
 from fastrelay.delivery.slots import content_of
 from fastrelay.log import lines
 from fastrelay.log.maillog import MailLog
+from fastrelay.log.sinks import CRITICAL
 from fastrelay.master import channel, transports
 from fastrelay.master.context import WorkerContext
 from fastrelay.master.control_server import ControlServer
@@ -371,11 +372,11 @@ class Worker:
 
     def _queue_failed(self, reason: str) -> None:
         """Nothing that waits may be acknowledged, and no file be tried again (reliability 1.5): end at once."""
-        self.log.fatal(b"queue", b"queue file write error: " + reason.encode("utf-8", "replace"))
+        self.log.fatal(b"queue", reason.encode("utf-8", "replace"))
         os._exit(EX_IOERR)
 
     def _queue_damaged(self, problem: str) -> None:
-        self.log.line(b"queue", b"panic: " + problem.encode("utf-8", "replace"))
+        self.log.line(b"queue", b"panic: " + problem.encode("utf-8", "replace"), CRITICAL)
 
     def crashed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody handled: the network's own are told, ours end the worker."""

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 UNKNOWN = b"unknown"
 CACHE_LIMIT = 50_000
+WAITING_LIMIT = 1000  # lookups under way or in line
 KEEP_KNOWN = 300.0  # seconds
 KEEP_UNKNOWN = 60.0
 NAME_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
@@ -32,6 +33,8 @@ class ClientNames:
     async def find(self, address: str) -> bytes:
         """The verified name or `unknown`; one lookup at a time for an address."""
         running = self._running.get(address)
+        if running is None and len(self._running) >= WAITING_LIMIT:
+            return UNKNOWN  # a slow name server: better nameless than kept waiting
         if running is None:
             loop = asyncio.get_running_loop()
             running = loop.run_in_executor(self._threads, look_up, address)
