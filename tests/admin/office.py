@@ -77,7 +77,7 @@ class Office:
     """A configuration directory with control sockets that answer, and the command line to use on it."""
 
     def __init__(self, directory: Path):
-        self.directory, self.public = directory, directory / "spool" / "public"
+        self.directory, self.public = directory, directory / "spool" / "control"
         self.public.mkdir(parents=True)
         self.write("")
         self.shelves = []

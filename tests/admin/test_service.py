@@ -185,3 +185,9 @@ def test_commands_with_arguments_and_unknown_commands(house):
     assert house.run("stop", "now") == (1, "fastrelay: fatal: usage: fastrelay stop (no arguments)\n")
     status, said = house.run("bogus")
     assert status == 1 and said.startswith("fastrelay: fatal: unknown command: 'bogus'. usage: ")
+
+
+def test_check_refuses_a_log_that_start_would_refuse(house: House) -> None:
+    house.write(maillog_file="/nowhere/at/all", maillog_file_prefixes="/nowhere")
+    status, said = house.run("check")
+    assert status == 1 and "open maillog_file /nowhere/at/all" in said

@@ -155,7 +155,7 @@ class MailSystem:
     def worker_pids(self) -> dict[int, int]:
         """Who serves which control socket now."""
         found = {}
-        for path in (self.queue / "public").iterdir():
+        for path in (self.queue / "control").iterdir():
             with (
                 socket.socket(socket.AF_UNIX) as client,
                 contextlib.suppress(ConnectionError, FileNotFoundError),

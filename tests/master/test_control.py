@@ -38,8 +38,8 @@ def serve(tmp_path, test, allowed=None):
     """Run `test(path, handlers, in_thread)` beside a server."""
 
     async def main():
-        (tmp_path / "public").mkdir(exist_ok=True)
-        path = tmp_path / "public" / "worker.0"
+        (tmp_path / "control").mkdir(exist_ok=True)
+        path = tmp_path / "control" / "worker.0"
         listener = listeners.bind_control(path, lambda path: None)
         handlers = Handlers()
         server = ControlServer(handlers)
@@ -158,18 +158,18 @@ def test_strangers_are_refused(tmp_path):
 
 
 def test_client_tells_a_lost_worker(tmp_path):
-    (tmp_path / "public").mkdir()
+    (tmp_path / "control").mkdir()
     with pytest.raises(ControlError, match="mail system is down") as caught:
         list(Client(tmp_path / "nowhere").call("queue"))
     assert caught.value.down
-    listener = listeners.bind_control(tmp_path / "public" / "worker.0", lambda path: None)
+    listener = listeners.bind_control(tmp_path / "control" / "worker.0", lambda path: None)
     with listener, pytest.raises(ControlError, match=r"worker.0 does not answer"):
         list(Client(tmp_path, timeout=0.2).call("queue"))
 
 
 def test_socket_paths_longer_than_the_system_allows(tmp_path):
     deep = tmp_path / ("d" * 60) / ("e" * 60)
-    (deep / "public").mkdir(parents=True)
+    (deep / "control").mkdir(parents=True)
     serve(deep, lambda path, handlers: asyncio.to_thread(lambda: list(Client(deep).call("status"))))
 
 

@@ -34,7 +34,7 @@ def test_start_answers_and_stop_leaves_nothing(system):
     assert system.wait() == 0
     assert lock.running_pid(system.queue) is None
     assert not any(alive(pid) for pid in workers.values())
-    assert list((system.queue / "public").iterdir()) == []
+    assert list((system.queue / "control").iterdir()) == []
     with pytest.raises(ConnectionRefusedError):
         system.ask()
     assert "terminating on signal 15" in system.log()

@@ -26,7 +26,7 @@ OTHERS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains
 
 def main(config_dir: Path, args: list[str]) -> int:
     from fastrelay.config import section
-    from fastrelay.master import configuration
+    from fastrelay.master import configuration, mail_log
 
     if args:
         raise FatalError("usage: fastrelay check (no arguments)")
@@ -36,6 +36,7 @@ def main(config_dir: Path, args: list[str]) -> int:
         say("fastrelay", f"warning: {text}")
     owner = find_owner(settings.mail_owner, f"{config.directory}/main.cf")
     directories.prepare(Path(settings.queue_directory), Path(settings.data_directory), owner)
+    mail_log.open_log(config).close()
     if not wanted(config, settings):
         say(
             "fastrelay",

@@ -23,7 +23,7 @@ class WorkerContext:
     shards: list[int]
     config: Config
     listeners: list[tuple[Service, socket.socket]]  # listening, SO_REUSEPORT, this worker's own
-    control: socket.socket  # listening on public/worker.N
+    control: socket.socket  # listening on control/worker.N
     master: socket.socket  # frames of master.channel; end of file: master is gone, stop
     queue_fd: int  # open directory queue_directory/fastrelay
     mailbox_helper: socket.socket | None  # None: not root, deliveries run with this process's rights

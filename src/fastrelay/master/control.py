@@ -1,4 +1,4 @@
-"""The control protocol, and its client for the command line: JSON lines over public/worker.N.
+"""The control protocol, and its client for the command line: JSON lines over control/worker.N.
 
 A request is one line {"verb": ..., arguments}; the answer is any number of lines, one an item, and at last
 {"end": true} or {"error": text}. Verbs: queue, flush, flush_id, flush_site, delete, hold, release, requeue,
@@ -52,7 +52,7 @@ class Client:
     """Asks every worker, one after the other; what they answer is one stream of items."""
 
     def __init__(self, queue_directory: Path, timeout: float = TIMEOUT) -> None:
-        self._public = queue_directory / "public"
+        self._public = queue_directory / "control"
         self._timeout = timeout
 
     def call(self, verb: str, **arguments: Any) -> Iterator[Item]:

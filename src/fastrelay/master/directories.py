@@ -1,7 +1,7 @@
 """The queue directory's subdirectories, with the owners and modes that they must have.
 
     pid/        root's: the lock
-    public/     the workers' control sockets
+    control/    the workers' control sockets
     fastrelay/  the queue's shards, handed to workers as an open directory
 
 Called by master before anything else is opened, and by `check`.
@@ -17,7 +17,7 @@ from fastrelay.master.errors import FatalError
 from fastrelay.master.privileges import Owner
 
 MINE = {"pid": 0o755}
-OWNERS = {"public": 0o700, "fastrelay": 0o700}
+OWNERS = {"control": 0o700, "fastrelay": 0o700}
 _HEX = frozenset("0123456789abcdef")
 
 

@@ -91,7 +91,7 @@ class Supervisor:
         self.owner = find_owner(self.settings.mail_owner, f"{self.config.directory}/main.cf")
         directories.prepare(self.root, Path(self.settings.data_directory), self.owner)
         self._lock = lock.acquire(self.root)
-        self._sockets = SocketSet(self.root / "public", self.owner)
+        self._sockets = SocketSet(self.root / "control", self.owner)
         self._sockets.adopt(self._sockets.plan(self.config, self.settings))
         self._queue_fd = directories.open_queue(self.root, self.owner)
         self.log = self._open_log(self.config)
