@@ -33,6 +33,5 @@ def no_leaks(request: pytest.FixtureRequest):
     before = live()
     yield
     after = live()
-    # module-level samples and caches may be made once; what grows again and again is a leak
     leaked = {name: after[name] - before[name] for name in COUNTED if after[name] > before[name]}
-    assert not leaked or not getattr(request.module, "LEAK_CHECKED", False), f"live objects left: {leaked}"
+    assert not leaked, f"live objects left: {leaked}"
