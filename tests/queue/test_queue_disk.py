@@ -2,6 +2,7 @@
 
 import errno
 import random
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from fastrelay.borders import Status
 from fastrelay.queue.files import FILES, Buffer, Files, Space
 from fastrelay.queue.space import SpaceCheck
 from support.queue_lab import MIB, Lab, envelope, outcome, settings
+
+KEEPS_OBJECTS = "a spool whose disk failed is dropped, not closed"
 
 
 class FaultyFiles(Files):
@@ -55,6 +58,9 @@ def warm(lab: Lab) -> None:
     """Until the segments are made: what fails next is the commit."""
     lab.store(envelope("first"), [b"x"])
     lab.until(lambda: all(len(s.spares) >= s.wanted_spares for s in lab.spool._all))
+    idle = threading.Event()
+    lab.spool._preparer.submit(idle.set)  # behind what it is doing now
+    assert idle.wait(20)
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS])

@@ -123,6 +123,7 @@ ADDRESSES = [
         "a%b!c@local.example",
     ),
 ]
+KEEPS_OBJECTS = "resolvers and their caches serve all tests of the module"
 
 
 @pytest.fixture(scope="module")
