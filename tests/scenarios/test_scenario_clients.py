@@ -193,13 +193,14 @@ def test_a_large_message(relay: Fastrelay, sink: KeepingSink) -> None:
 def test_messages_larger_than_a_segment() -> None:
     """They go over several segments, one after the other, whatever else the preparer does meanwhile."""
     line = b"0123456789" * 7 + b"\r\n"
+    bodies = [line * ((2 + number % 5) * 1048576 // len(line)) for number in range(30)]
     with relay_to_sink(fastrelay_segment_size=1048576) as (relay, sink):
-        for number in range(30):
-            body = line * ((2 + number % 5) * 1048576 // len(line))
+        for body in bodies:
             with relay.smtp() as client:
                 client.sock.settimeout(5)
                 client.sendmail("a@client.test", "b@there.test", b"Subject: large\r\n\r\n" + body)
         sink.wait(30)
+        assert sorted(kept.body for kept in sink.messages) == sorted(bodies)
 
 
 def test_two_hundred_recipients(relay: Fastrelay, sink: KeepingSink) -> None:
