@@ -39,12 +39,10 @@ def make_maps(text: str) -> Lookup:
     return Maps(text)
 
 
-def make_resolver(static: bool = False, **given) -> Resolver:
+def make_resolver(remember: int = 0, **given) -> Resolver:
     """`given` is main.cf: lists and transport_maps as text, and own_addresses."""
     parents = given.get("parent_domain_matches_subdomains", ())
     lists = {name: DomainMatcher(given.get(name, ""), name in parents) for name in LISTS}
     maps = make_maps(given.get("transport_maps", ""))
-    lookups = ResolveLookups(
-        **lists, transport_maps=maps, own_addresses=given.get("own_addresses", ()), static=static
-    )
-    return Resolver(resolve_settings(**given), lookups)
+    lookups = ResolveLookups(**lists, transport_maps=maps, own_addresses=given.get("own_addresses", ()))
+    return Resolver(resolve_settings(**given), lookups, remember)

@@ -1,5 +1,8 @@
 """What resolving promises beyond Postfix's answers: sharing, caching, refusals, lookup errors."""
 
+import subprocess
+import sys
+
 import pytest
 from rewrite_parts import make_maps, make_resolver, resolve_settings
 
@@ -21,18 +24,32 @@ def test_equal_next_hops_are_one_object():
 
 
 def test_static_lists_are_asked_once_a_domain():
-    resolver = make_resolver(static=True, relay_domains="relay.example")
+    resolver = make_resolver(relay_domains="relay.example")
     assert resolver.resolve(b"a@relay.example") == resolver.resolve(b"a@relay.example")
     assert resolver.resolve(b"a@x.example").next_hop is resolver.resolve(b"b@x.example").next_hop
     assert resolver.is_authorized_destination(Address(b"a", b"relay.example"))
     assert not resolver.is_authorized_destination(Address(b"a%b", b"relay.example"))
 
 
-def test_generation_changes_with_the_tables():
-    resolver = make_resolver()
-    before = resolver.generation
-    resolver.tables_changed()
-    assert resolver.generation == before + 1
+def compile_table(source):
+    for name in ("main.cf", "master.cf"):
+        (source.parent / name).touch()
+    command = [sys.executable, "-m", "fastrelay", "-c", source.parent, "postmap", f"hash:{source}"]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("parameter", ["transport_maps", "relay_domains"])
+def test_what_was_remembered_goes_with_a_change_of_its_table(tmp_path, parameter):
+    source = tmp_path / "table"
+    source.write_text("other.example smtp:old\n")
+    compile_table(source)
+    resolver = make_resolver(remember=10, **{parameter: f"hash:{source}"})
+    before = resolver.resolve(b"u@there.example")
+    assert resolver.resolve(b"u@there.example") is before
+    source.write_text("there.example relay:new\n")
+    compile_table(source)
+    assert resolver.resolve(b"u@there.example").transport == b"relay"
+    assert before.transport == b"smtp"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from fastrelay.rewrite.settings import ResolveSettings, RewriteSettings
 from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher, Table, open_table
 
 Log = Callable[[bytes, bytes], None]
-REMEMBERED = 4096  # resolutions, each for a fraction of a second
+REMEMBERED = 4096  # resolutions
 
 
 def own_addresses(config: Config) -> frozenset[str]:
@@ -48,7 +48,6 @@ class Routing:
             relay_domains=relay_domains,
             transport_maps=self.maps("transport_maps"),
             own_addresses=self.own_addresses,
-            static=not any(matcher.tables for matcher in (*lists, relay_domains)),
         )
         self.resolver = Resolver(settings, lookups, REMEMBERED)
         self.recipients = RecipientCheck(

@@ -51,7 +51,6 @@ from fastrelay.wire.replies import R452_STORAGE_FULL
 
 LOG_DELAY = 0.03  # seconds that a line may wait for others
 TICK = 0.015  # seconds between looks at outcomes that wait to be written
-ROUTES_KEPT = 0.25  # seconds: as long as a table's file may have changed unseen
 GC_THRESHOLD = 20_000
 FULL_PAUSE = 5.0  # seconds until mail made here is tried again on a full disk
 LOCK_TRIES = 50  # of 0.2 seconds: the worker before us may still be ending
@@ -165,7 +164,6 @@ class Worker:
         self.loop.add_signal_handler(signal.SIGTERM, self.stop)
         self.loop.add_reader(context.master.fileno(), self._master_spoke)
         self.loop.call_later(SWEEP, self._sweep)
-        self._forget_routes()
         self._pump()
         gc.collect()
         gc.freeze()  # what is here now stays: the collector need not look at it again
@@ -269,11 +267,6 @@ class Worker:
         self._watch_spool()
         self._want_tick()
         self.loop.call_later(SWEEP, self._sweep)
-
-    def _forget_routes(self) -> None:
-        """So that a table that has changed is seen."""
-        self.routing.resolver.forget()
-        self.loop.call_later(ROUTES_KEPT, self._forget_routes)
 
     def _master_spoke(self) -> None:
         try:

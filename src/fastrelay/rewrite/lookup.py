@@ -15,8 +15,14 @@ UNSPLIT = frozenset({b"postmaster", b"mailer-daemon"})
 
 
 class Table(Protocol):
+    """tables.Table."""
+
     @property
     def label(self) -> str: ...
+    @property
+    def constant(self) -> bool: ...
+    @property
+    def version(self) -> object: ...
     def get(self, key: bytes, /) -> bytes | None: ...
 
 
@@ -31,6 +37,8 @@ class Lookup(Protocol):
 class Matcher(Protocol):
     """tables.matching.DomainMatcher."""
 
+    @property
+    def tables(self) -> Sequence[Table]: ...
     def matches(self, domain: bytes, /) -> bool: ...
 
 

@@ -54,7 +54,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class ResolveLookups:
-    """The lists and tables that resolving asks. `static`: no list stands on a table that may change."""
+    """The lists and tables that resolving asks."""
 
     mydestination: Matcher
     virtual_alias_domains: Matcher
@@ -62,17 +62,30 @@ class ResolveLookups:
     relay_domains: Matcher
     transport_maps: Lookup
     own_addresses: Iterable[str] = field(default=())  # of inet_interfaces and proxy_interfaces
-    static: bool = False
+
+    @property
+    def lists(self) -> tuple[Matcher, ...]:
+        return (
+            self.mydestination,
+            self.virtual_alias_domains,
+            self.virtual_mailbox_domains,
+            self.relay_domains,
+        )
 
 
 class Resolver:
-    """`remember`: addresses whose resolution is kept until `forget`, so that what RCPT found serves delivery too.
+    """`remember`: addresses whose resolution is kept, so that what RCPT found serves delivery too.
 
-    The owner, who has a clock, calls `forget` a few times a second: changed tables are seen that soon.
+    What is kept is gone with the first question after one of the tables has changed (Table.version); a table
+    that cannot tell is asked every time.
     """
 
     def __init__(self, settings: ResolveSettings, lookups: ResolveLookups, remember: int = 0) -> None:
-        self._remember = remember
+        tables = [table for names in lookups.lists for table in names.tables]
+        of_lists = [table for table in tables if not table.constant]
+        self._changing = of_lists + [table for table in lookups.transport_maps.tables if not table.constant]
+        self._versions = [table.version for table in self._changing]
+        self._remember = 0 if None in self._versions else remember
         self._recent: dict[bytes, Resolution] = {}
         self._settings = settings
         self._lookups = lookups
@@ -81,25 +94,14 @@ class Resolver:
         self._empty_address = from_external(settings.empty_address_recipient.encode() or b"MAILER-DAEMON")
         self._delimiters = settings.recipient_delimiter.encode()
         self._transport_maps = AddressMaps(lookups.transport_maps)
-        self._cached = lookups.static and not self._transport_maps
+        self._cached = not of_lists and not self._transport_maps
         self._cache: dict[bytes, tuple[AddressClass, bytes, bytes]] = {}
         self._interned: dict[bytes, bytes] = {}
         self._parent_style = "transport_maps" in settings.parent_domain_matches_subdomains
-        self.generation = 1
-
-    def tables_changed(self) -> None:
-        """What was resolved before now is only a hint."""
-        self.generation += 1
-        self._cache.clear()
-        self._recent.clear()
-
-    def forget(self) -> None:
-        """Ask the tables again."""
-        self._recent.clear()
 
     def resolve(self, address_external: bytes, sender: bytes = b"") -> Route:
         """Where the canonical address goes. No table makes that depend on `sender` at present."""
-        found = self._recent.get(address_external)
+        found = self._recall(address_external)
         return (found if found is not None else self.examine(from_external(address_external))).route
 
     def is_authorized_destination(self, address: Address) -> bool:
@@ -110,12 +112,23 @@ class Resolver:
         return found.address_class in FINAL or found.address_class is AddressClass.RELAY
 
     def examine(self, address: Address) -> Resolution:
-        found = self._recent.get(address.external)
+        found = self._recall(address.external)
         if found is None:
             found = self._examine(address)
-            if len(self._recent) < self._remember:
+            if self._remember:
+                if len(self._recent) >= self._remember:
+                    self._recent.clear()
                 self._recent[address.external] = found
         return found
+
+    def _recall(self, external: bytes) -> Resolution | None:
+        """What was found out before, if the tables are still what they were then."""
+        if self._changing and self._recent:
+            versions = [table.version for table in self._changing]
+            if versions != self._versions:
+                self._versions = versions
+                self._recent.clear()
+        return self._recent.get(external)
 
     def _examine(self, address: Address) -> Resolution:
         address = self._reduce(address)
