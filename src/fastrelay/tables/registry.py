@@ -6,14 +6,15 @@ starts with it and says 451 where it is asked (Postfix's dict_surrogate).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastrelay.tables.cidr import CidrTable
 from fastrelay.tables.environ import EnvironTable
 from fastrelay.tables.fail import FailTable
 from fastrelay.tables.inline import InlineTable
 from fastrelay.tables.lmdb_table import BtreeTable, HashTable, LmdbTable
+from fastrelay.tables.options import NOWHERE, Options, Surroundings
 from fastrelay.tables.proxy import ProxyTable
 from fastrelay.tables.regexp import RegexpTable
 from fastrelay.tables.static import StaticTable
@@ -22,16 +23,23 @@ from fastrelay.tables.table import Table, choose_fold
 from fastrelay.tables.texthash import TextHashTable
 from fastrelay.tables.unix import UnixTable
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a table is opened: keys folded to lower case (postmap -f: not), texts must be UTF-8."""
-
-    fold: bool = True
-    utf8: bool = True
-
-
 Factory = Callable[[str, Options], Table]
+
+
+def _extra(kind: str, table: str, library: str) -> Factory:
+    """A type of an optional library: `table` of tables/<kind>.py, imported when such a table is opened."""
+
+    def make(name: str, how: Options) -> Table:
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            problem = f"unsupported dictionary type: {kind}. Is fastrelay[{kind}] installed? ({error})"
+            return SurrogateTable(f"{kind}:{name}", problem)
+        made: Table = getattr(importlib.import_module(f"fastrelay.tables.{kind}"), table)(name, how)
+        return made
+
+    return make
+
 
 TYPES: dict[str, Factory] = {
     "btree": lambda name, how: BtreeTable(name, how.fold, how.utf8),
@@ -50,9 +58,9 @@ TYPES: dict[str, Factory] = {
 COMPILED_TYPES = ("hash", "btree", "lmdb")  # what postmap can make
 
 
-def open_table(spec: str, *, fold: bool = True, utf8: bool = True) -> Table:
+def open_table(spec: str, *, fold: bool = True, utf8: bool = True, around: Surroundings = NOWHERE) -> Table:
     """The table that `spec` names. Never raises: see `problem` for what is to be logged as an error."""
-    return _open(spec, Options(fold, utf8))
+    return _open(spec, Options(fold, utf8, around))
 
 
 def table_types() -> list[str]:

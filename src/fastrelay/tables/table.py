@@ -37,6 +37,7 @@ class Table:
 
     type: ClassVar[str] = ""
     constant: ClassVar[bool] = False  # True: the answers never change while the table is open
+    remote: bool = False  # True: get() may raise Pending (tables/pending.py)
 
     def __init__(self, name: str) -> None:
         self.name = name
