@@ -77,6 +77,13 @@ cdef inline void buffer_free(ByteBuffer *b) noexcept nogil:
     buffer_init(b)
 
 
+cdef inline void buffer_clear(ByteBuffer *b, Py_ssize_t keep) noexcept nogil:
+    """Empty it; memory above `keep` bytes is given back."""
+    b.size = 0
+    if b.capacity > keep:
+        buffer_free(b)
+
+
 cdef inline int buffer_reserve(ByteBuffer *b, Py_ssize_t more) except -1 nogil:
     """Make room for `more` bytes; MemoryError when there is none."""
     cdef Py_ssize_t wanted = b.size + more

@@ -16,7 +16,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memmove
 
 from fastrelay._bytes cimport (
-    FASTRELAY_DEBUG, ByteBuffer, Slice, buffer_append, buffer_free, buffer_init, buffer_object, bytes_ptr,
+    FASTRELAY_DEBUG, ByteBuffer, Slice, buffer_append, buffer_clear, buffer_free, buffer_init, buffer_object, bytes_ptr,
     equals_nocase, slice_bytes, slice_object, slice_of,
 )
 from fastrelay.cleanup._headers cimport BARE_LF, TOO_BIG, ContentScanner, HeaderCleaner
@@ -75,6 +75,7 @@ cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
 cdef bint ENDS_GROUP[VERBS]
 cdef bint IS_JUNK[VERBS]
+cdef Py_ssize_t KEPT_BUFFER = 4096  # bytes that an idle session's buffers keep
 cdef Py_ssize_t SKIP_LIMIT = 1 << 20  # bytes of one overlong command line that are passed over before the close
 cdef int _live = 0
 
@@ -230,7 +231,7 @@ cdef class ReceiveSession:
     def output(self):
         """The replies written since the last call."""
         cdef bytes out = buffer_object(&self._out)
-        self._out.size = 0
+        buffer_clear(&self._out, KEPT_BUFFER)
         return out
 
     def resume(self, answer, double now):
@@ -334,6 +335,8 @@ cdef class ReceiveSession:
             if used and self._in.size:
                 memmove(self._in.data, self._in.data + used, self._in.size - used)
                 self._in.size -= used
+        if not self._in.size:
+            buffer_clear(&self._in, KEPT_BUFFER)
         return self._status()
 
     cdef Py_ssize_t _run(self, bytes_ptr data, Py_ssize_t size) except -1:

@@ -15,8 +15,8 @@ from cpython.ref cimport Py_XDECREF
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastrelay._bytes cimport (
-    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_free, buffer_init, buffer_object, bytes_ptr,
-    equals_nocase, slice_of,
+    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_clear, buffer_free, buffer_init,
+    buffer_object, bytes_ptr, equals_nocase, slice_of,
 )
 
 from fastrelay.borders import Flag
@@ -77,7 +77,7 @@ cdef int RESENT = Rule.RESENT
 cdef enum:
     LONGEST_LINE = 998  # RFC 5321 4.5.3.1.6
     LONGEST_NAME = 64
-    KEPT_HEADER_BUFFER = 65536
+    KEPT_HEADER_BUFFER = 8192
     LOGGED_MESSAGE_ID = 1000
 
 cdef bytes_ptr CRLF = <bytes_ptr>b"\r\n"
@@ -141,9 +141,7 @@ cdef class ContentScanner:
         self.in_header = self.leading = True
 
     cdef void drop(self) noexcept:
-        if self.header.capacity > KEPT_HEADER_BUFFER:
-            buffer_free(&self.header)
-        self.header.size = 0
+        buffer_clear(&self.header, KEPT_HEADER_BUFFER)
         Py_XDECREF(self.body)
         self.body = NULL
         self.body_size = self.body_capacity = 0

@@ -6,6 +6,7 @@ All ids go at once (setresgid, setresuid): a split of real and effective ids is 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -17,6 +18,7 @@ from fastrelay.master.errors import FatalError
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
+OPEN_FILES = 65536  # of a worker, where root may ask for them: 20,000 sessions on each of some services, and deliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +83,8 @@ def set_limits() -> None:
     _, hard_core = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0 if os.geteuid() == 0 else hard_core))
     _, hard_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if os.geteuid() == 0 and hard_files < OPEN_FILES:
+        with contextlib.suppress(ValueError, OSError):  # fs.nr_open is lower, or a container forbids it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+            return
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_files, hard_files))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import resource
 from typing import TYPE_CHECKING
 
 from fastrelay.config import Config, Service, section
+from fastrelay.delivery.smtp_settings import SmtpSettings
 from fastrelay.master.transports import log_name
 from fastrelay.smtpd import restrictions
 from fastrelay.smtpd.journal import Journal
@@ -16,10 +19,15 @@ if TYPE_CHECKING:
     from fastrelay.master.worker import Worker
 
 
+SPARE_FILES = 500  # of a worker, for its queue, tables, look-ups and tools
+
+
 def make_service(service: Service, config: Config, worker: Worker) -> SmtpdService:
     """Raises restrictions.RestrictionError when the service could be an open relay."""
-    settings = section(SmtpdSettings, config, service.overrides)
     journal = Journal(log_name(service, config), worker.log.line, worker.log.warning)
+    settings = _within_files(
+        section(SmtpdSettings, config, service.overrides), section(SmtpSettings, config), journal
+    )
     routing = worker.routing
     checks = restrictions.RecipientChecks(
         restrictions.Surroundings(settings, routing.resolver, routing.recipients, journal)
@@ -40,3 +48,16 @@ def make_service(service: Service, config: Config, worker: Worker) -> SmtpdServi
             names=worker.names,
         ),
     )
+
+
+def _within_files(settings: SmtpdSettings, smtp: SmtpSettings, journal: Journal) -> SmtpdSettings:
+    """Sessions must leave open files to deliveries and the queue, or mail that was taken gets stuck."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(1, files - SPARE_FILES - min(smtp.fastrelay_smtp_connection_limit, files // 4))
+    if settings.fastrelay_smtpd_connection_limit <= most:
+        return settings
+    journal.warning(
+        b"open files are limited to %d: fastrelay_smtpd_connection_limit is %d here, not %d"
+        % (files, most, settings.fastrelay_smtpd_connection_limit)
+    )
+    return dataclasses.replace(settings, fastrelay_smtpd_connection_limit=most)

@@ -31,6 +31,7 @@ from fastrelay.log.sinks import CRITICAL
 from fastrelay.master import channel, transports
 from fastrelay.master.context import WorkerContext
 from fastrelay.master.control_server import ControlServer
+from fastrelay.master.listeners import BACKLOG
 from fastrelay.master.notifier import Notifier
 from fastrelay.master.routing import Routing
 from fastrelay.master.services import make_service
@@ -159,7 +160,8 @@ class Worker:
         self.services = self._make_services(context.config, [service for service, _ in context.listeners])
         for position, (_, listener) in enumerate(context.listeners):
             factory = partial(self._make_connection, position)
-            self._servers.append(await self.loop.create_server(factory, sock=listener))
+            server = await self.loop.create_server(factory, sock=listener, backlog=BACKLOG)  # it listens anew
+            self._servers.append(server)
         await self.control.start(context.control)
         self.loop.add_signal_handler(signal.SIGTERM, self.stop)
         self.loop.add_reader(context.master.fileno(), self._master_spoke)
