@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-PATTERN_TYPES = frozenset({"regexp", "pcre", "cidr"})
 UNSPLIT = frozenset({b"postmaster", b"mailer-daemon"})
 
 
@@ -18,7 +17,7 @@ class Table(Protocol):
     """tables.Table."""
 
     @property
-    def label(self) -> str: ...
+    def pattern(self) -> bool: ...
     @property
     def constant(self) -> bool: ...
     @property
@@ -50,7 +49,7 @@ class AddressMaps:
     def __init__(self, maps: Lookup) -> None:
         self.find = maps.find
         self._count = len(maps.tables)
-        self._whole = [table.get for table in maps.tables if not matches_patterns(table)]
+        self._whole = [table.get for table in maps.tables if not table.pattern]
 
     def __bool__(self) -> bool:
         return self._count > 0
@@ -75,10 +74,6 @@ class AddressMaps:
             if value is None and user != local:
                 value = self.find_partial(user)
         return value if value is not None else self.find_partial(b"@" + domain)
-
-
-def matches_patterns(table: Table) -> bool:
-    return table.label.removeprefix("proxy:").partition(":")[0] in PATTERN_TYPES
 
 
 def split_extension(local: bytes, delimiters: bytes, owner_request_special: bool) -> tuple[bytes, bytes]:

@@ -43,6 +43,7 @@ Step = _Run | _Negated | _If
 class CidrTable(SourceTable):
     type = "cidr"
     constant = True
+    pattern = True
 
     def __init__(self, name: str) -> None:
         self._steps: list[Step] = []

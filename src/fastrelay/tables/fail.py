@@ -13,6 +13,7 @@ APPLICATION_ERROR = "Application error"  # the system's text for DICT_ERR_RETRY,
 class FailTable(Table):
     type = "fail"
     constant = True
+    pattern = True
 
     def get(self, key: bytes) -> NoReturn:
         raise TableError(self.label, APPLICATION_ERROR, unavailable=False)

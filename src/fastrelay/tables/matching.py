@@ -96,7 +96,7 @@ class _Names:
 
 @dataclass(slots=True)
 class _NameTable:
-    """A table of names, asked for the parents as well when `dotted`."""
+    """A table of names, asked for the parents as well when `dotted` (patterns see whole names only)."""
 
     wanted: bool
     parents: bool
@@ -108,7 +108,7 @@ class _NameTable:
         while at >= 0:
             if self.table.get(subject[at:]) is not None:
                 return True
-            if not self.dotted:
+            if not self.dotted or self.table.pattern:
                 return False
             at = subject.find(b".", at + 1)
             at += self.parents and at >= 0

@@ -13,6 +13,8 @@ class ProxyTable(Table):
     def __init__(self, name: str, table: Table) -> None:
         super().__init__(name)
         self._table = table
+        self.pattern = table.pattern
+        self.remote = table.remote
         self.problem = table.problem
         self.warnings = table.warnings
 

@@ -68,6 +68,7 @@ class _If:
 class RegexpTable(SourceTable):
     type = "regexp"
     constant = True
+    pattern = True
 
     def __init__(self, name: str, utf8: bool) -> None:
         self._steps: list[_Rule | _If] = []

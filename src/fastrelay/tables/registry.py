@@ -10,12 +10,15 @@ import importlib
 from collections.abc import Callable
 
 from fastrelay.tables.cidr import CidrTable
+from fastrelay.tables.compound import PipeTable, UnionTable
 from fastrelay.tables.environ import EnvironTable
 from fastrelay.tables.fail import FailTable
 from fastrelay.tables.inline import InlineTable
+from fastrelay.tables.internal import InternalTable
 from fastrelay.tables.lmdb_table import BtreeTable, HashTable, LmdbTable
 from fastrelay.tables.options import NOWHERE, Options, Surroundings
 from fastrelay.tables.proxy import ProxyTable
+from fastrelay.tables.randmap import RandomTable
 from fastrelay.tables.regexp import RegexpTable
 from fastrelay.tables.static import StaticTable
 from fastrelay.tables.surrogate import SurrogateTable
@@ -48,11 +51,15 @@ TYPES: dict[str, Factory] = {
     "fail": lambda name, how: FailTable(name),
     "hash": lambda name, how: HashTable(name, how.fold, how.utf8),
     "inline": lambda name, how: InlineTable(name, choose_fold(how.fold, how.utf8)),
+    "internal": lambda name, how: InternalTable(name, choose_fold(how.fold, how.utf8)),
     "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
+    "pipemap": lambda name, how: PipeTable(name, lambda spec: _open(spec, how), how),
     "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
+    "randmap": lambda name, how: RandomTable(name, how.utf8),
     "regexp": lambda name, how: RegexpTable(name, how.utf8),
     "static": lambda name, how: StaticTable(name, how.utf8),
     "texthash": lambda name, how: TextHashTable(name, choose_fold(how.fold, how.utf8), how.utf8),
+    "unionmap": lambda name, how: UnionTable(name, lambda spec: _open(spec, how), how),
     "unix": lambda name, how: UnixTable(name, choose_fold(how.fold, how.utf8)),
 }
 COMPILED_TYPES = ("hash", "btree", "lmdb")  # what postmap can make

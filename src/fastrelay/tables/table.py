@@ -37,6 +37,7 @@ class Table:
 
     type: ClassVar[str] = ""
     constant: ClassVar[bool] = False  # True: the answers never change while the table is open
+    pattern: bool = False  # True: not for partial keys, and keys come as they are (DICT_FLAG_PATTERN)
     remote: bool = False  # True: get() may raise Pending (tables/pending.py)
 
     def __init__(self, name: str) -> None:
