@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from fastrelay.queue._record import BATCH_SIZE, BLOCK, MAX_BATCH, MAX_PAYLOAD, Batch, Record
 from fastrelay.queue.files import Buffer, Files, write_all
-from fastrelay.queue.segment import Segment
+from fastrelay.queue.segment import Segment, file_name
 
 MAX_RECORDS = 1024  # in a batch
 
@@ -116,13 +116,23 @@ class Shard:
         """
         is_mail = self.queue[0].entry is not None
         if len(self.spares) > (1 if is_mail else 0):
+            self.close_direct()
             self.current, self.offset = self.spares.popleft(), BLOCK
+            self.current.direct = self.files.open_direct(
+                file_name(self.current.number), dir_fd=self.directory
+            )
             return True
         if not (is_mail and self.full):
             return False
         refused.extend(record for record in self.queue if record.entry is not None)
         self.queue = deque(record for record in self.queue if record.entry is None)
         return True
+
+    def close_direct(self) -> None:
+        """No batch is in flight, and none will go to the current segment."""
+        if self.current is not None and self.current.direct >= 0:
+            self.files.close(self.current.direct)
+            self.current.direct = -1
 
     def buffers(self, batch: Batch) -> list[Buffer]:
         """The whole batch, ready to be written at `offset`."""

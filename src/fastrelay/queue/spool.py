@@ -153,6 +153,7 @@ class Spool:
                 for shard in self._all:
                     shard.vouch()
         for shard in self._all:
+            shard.close_direct()
             for segment in [*shard.segments.values(), *shard.spares, shard.current]:
                 if segment is not None and segment.fd >= 0:
                     self._files.close(segment.fd)
