@@ -20,9 +20,11 @@ from fastrelay.tables.options import NOWHERE, Options, Surroundings
 from fastrelay.tables.proxy import ProxyTable
 from fastrelay.tables.randmap import RandomTable
 from fastrelay.tables.regexp import RegexpTable
+from fastrelay.tables.socketmap import SocketmapTable
 from fastrelay.tables.static import StaticTable
 from fastrelay.tables.surrogate import SurrogateTable
 from fastrelay.tables.table import Table, choose_fold
+from fastrelay.tables.tcp import TcpTable
 from fastrelay.tables.texthash import TextHashTable
 from fastrelay.tables.unix import UnixTable
 
@@ -57,7 +59,9 @@ TYPES: dict[str, Factory] = {
     "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
     "randmap": lambda name, how: RandomTable(name, how.utf8),
     "regexp": lambda name, how: RegexpTable(name, how.utf8),
+    "socketmap": lambda name, how: SocketmapTable(name, how),
     "static": lambda name, how: StaticTable(name, how.utf8),
+    "tcp": lambda name, how: TcpTable(name, how),
     "texthash": lambda name, how: TextHashTable(name, choose_fold(how.fold, how.utf8), how.utf8),
     "unionmap": lambda name, how: UnionTable(name, lambda spec: _open(spec, how), how),
     "unix": lambda name, how: UnixTable(name, choose_fold(how.fold, how.utf8)),

@@ -98,6 +98,8 @@ class RemoteTable(Table):
                 answer = await self.fetch(key)
             if answer is not None and self._utf8:
                 check_value(self.label, key, answer)
+            if answer is not None and b"\0" in answer:
+                raise TableError(self.label, "a value has a null byte", unavailable=False)
         except TableError as error:
             answer = TableError(self.label, error.reason, error.unavailable)
         except Exception as error:
@@ -133,8 +135,14 @@ class RemoteTable(Table):
         return answer
 
 
+class ServerProblem(Exception):
+    """For what a type finds wrong with its server; str() tells it in one line."""
+
+
 def reason_of(error: Exception) -> str:
     """In one line: the system's words, or a library's with the kind of error."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, ServerProblem):
+        return str(error)
     return " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
