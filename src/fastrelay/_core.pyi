@@ -39,7 +39,7 @@ class SessionRules:
         rewrite: Callable[[Address], Address],
         received: Callable[[Any, float], bytes],
         dates: Callable[[float], tuple[bytes, bytes]],
-        is_forbidden: Callable[[bytes], bool],
+        is_forbidden: Callable[[bytes], bool | Awaitable[bool]],
     ) -> None: ...
 
 class Transaction:

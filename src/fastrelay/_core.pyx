@@ -69,6 +69,7 @@ cdef enum:  # wire.commands.Verb
     VERBS
     END_OF_MESSAGE = VERBS  # in _verb, between a message's end and the next command
 
+cdef int UNKNOWN_COMMAND = len(Stage)  # where one waits whether its word is forbidden
 cdef int SMTPUTF8 = Flag.SMTPUTF8
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
@@ -93,7 +94,7 @@ cdef class SessionRules:
     """What all sessions of one smtpd service share: limits in C, the fixed replies, and the callables of the shell.
 
     `checks` has a callable or None for each Stage, called with (session, argument) and answering None (go on),
-    a reply (refuse), or an awaitable of either. `new_id(now)` and `queue_name(id)` name the message,
+    a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `new_id(now)` and `queue_name(id)` name the message,
     `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(session, now)` the trace
     header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing.
     """
@@ -464,12 +465,22 @@ cdef class ReceiveSession:
 
     cdef int _unknown(self, Slice line, Slice word) except -1:
         """smtpd_forbidden_commands ends the session of what is no SMTP client (cross-protocol requests)."""
-        if self.rules.is_forbidden(slice_object(word)):
-            self.journal.not_smtp(self, slice_object(line))
+        cdef object forbidden = self.rules.is_forbidden(slice_object(word))
+        self._candidate = slice_object(line)
+        if isinstance(forbidden, bool):
+            return self._unknown_checked(forbidden)
+        self.waiting, self._after, self._state = forbidden, UNKNOWN_COMMAND, PAUSED
+        return 0
+
+    cdef int _unknown_checked(self, bint forbidden) except -1:
+        cdef bytes line = self._candidate
+        if forbidden:
+            self.journal.not_smtp(self, line)
             self._count(replies.R221_NOT_SMTP)
             self.abandon()
             return 0
-        return self._count(replies.R501_BAD_BYTE if has_control(line) else replies.R500_UNKNOWN_COMMAND)
+        return self._count(
+            replies.R501_BAD_BYTE if has_control(slice_bytes(line)) else replies.R500_UNKNOWN_COMMAND)
 
     # Replies ---------------------------------------------------------------------------------------
 
@@ -513,7 +524,9 @@ cdef class ReceiveSession:
         self.waiting, self._after, self._state = answer, stage, PAUSED
         return 0
 
-    cdef int _answered(self, int stage, bytes refusal) except -1:
+    cdef int _answered(self, int stage, object refusal) except -1:
+        if stage == UNKNOWN_COMMAND:
+            return self._unknown_checked(refusal)
         if stage == 2:
             return self._rcpt_checked(refusal)
         if stage == 1:

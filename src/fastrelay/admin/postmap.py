@@ -6,6 +6,7 @@ The compiled file is always `name.lmdb`, whole and new (tables/build.py).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import getopt
 import os
@@ -18,10 +19,13 @@ from typing import IO
 import lmdb
 
 from fastrelay import config
+from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.tables import Table, TableError, open_table
 from fastrelay.tables.build import BuildError, Form, Sorter, build, delete, key_problem, ownership_of, update
 from fastrelay.tables.lmdb_table import SUFFIX
+from fastrelay.tables.pending import answer
 from fastrelay.tables.registry import COMPILED_TYPES, TYPES
+from fastrelay.tables.remote import RemoteTable
 from fastrelay.tables.source import Entries, read_entries
 from fastrelay.tables.table import Fold, choose_fold, strerror
 from fastrelay.tables.text import printable
@@ -82,7 +86,11 @@ def run(program: Program, config_dir: Path, args: list[str]) -> int:
         options.utf8 = options.utf8 and configuration.text("smtputf8_enable") == "yes"
         default = configuration.text("default_database_type")
         specs = [spec if ":" in spec else f"{default}:{spec}" for spec in maps]
-        status = Tool(program, options, configuration).run(specs)
+        tool = Tool(program, options, configuration)
+        try:
+            status = tool.run(specs)
+        finally:
+            tool.close()
         sys.stdout.flush()
         return status
     except (Fatal, BuildError, config.ConfigError) as error:
@@ -142,6 +150,7 @@ class Tool:
         self._configuration = configuration
         self._fold: Fold = choose_fold(options.fold, options.utf8)
         self._tables: dict[str, Table] = {}
+        self._waiter = asyncio.Runner()  # its loop is made at the first question to a server
 
     def run(self, specs: list[str]) -> int:
         options = self._options
@@ -156,6 +165,13 @@ class Tool:
             for spec in specs:
                 self._create(spec)
         return 0
+
+    def close(self) -> None:
+        """End the connections to servers."""
+        for table in self._tables.values():
+            if isinstance(table, RemoteTable):
+                self._waiter.run(table.close())
+        self._waiter.close()
 
     def warn(self, text: str) -> None:
         print(f"{self._program.name}: warning: {text}", file=sys.stderr)
@@ -184,7 +200,8 @@ class Tool:
 
     def _ask(self, spec: str, key: bytes) -> bytes | None:
         try:
-            return self._open(spec).get(key)
+            table = self._open(spec)
+            return self._waiter.run(answer(table.get, key)) if table.remote else table.get(key)
         except TableError as error:
             raise Fatal(f"table {spec}: query error: {error.reason}") from error
 
@@ -192,7 +209,8 @@ class Tool:
         """The table, opened once; one that cannot be used ends the program."""
         table = self._tables.get(spec)
         if table is None:
-            table = open_table(spec, fold=self._options.fold, utf8=self._options.utf8)
+            around = table_surroundings(self._configuration, self.warn)
+            table = open_table(spec, fold=self._options.fold, utf8=self._options.utf8, around=around)
             for text in table.warnings:
                 self.warn(text)
             if table.problem is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from fastrelay.smtpd.connection import Connection
 from fastrelay.smtpd.journal import Journal
 from fastrelay.smtpd.restrictions import RecipientChecks
 from fastrelay.smtpd.settings import SmtpdSettings
-from fastrelay.tables import AddressMatcher, Maps, TableError
+from fastrelay.tables import AddressMatcher, Maps, TableError, open_table
+from fastrelay.tables.maps import Opener
+from fastrelay.tables.pending import ask
 from fastrelay.wire.extensions import ehlo_reply
 
 Submit = Callable[[int, Envelope, Content, Callable[[bytes | None], None]], None]
@@ -39,7 +41,7 @@ class Client:
 
     @property
     def in_mynetworks(self) -> bool:
-        """Raises TableError when a table of mynetworks cannot answer."""
+        """Raises TableError when a table of mynetworks cannot answer, Pending when it must be waited for."""
         if self._trusted is None:
             name = b"" if self.name == UNKNOWN else self.name
             self._trusted = self._networks.matches(self.address, name)
@@ -61,6 +63,7 @@ class Surroundings:
     has_room: Callable[[int], bool]
     submit: Submit
     names: ClientNames
+    open_table: Opener = open_table
 
 
 class Service:
@@ -74,7 +77,9 @@ class Service:
         self._memory_is_tight = False
         self._received = ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode())
         self._clock = Clockface()
-        self._forbidden = ForbiddenCommands(settings.smtpd_forbidden_commands, around.journal)
+        self._forbidden = ForbiddenCommands(
+            settings.smtpd_forbidden_commands, around.journal, around.open_table
+        )
         self._local_words = frozenset(word.lower() for word in settings.local_header_rewrite_clients)
         self.rules = self._make_rules()
 
@@ -194,13 +199,13 @@ class Service:
 class ForbiddenCommands:
     """smtpd_forbidden_commands: words, and tables that are asked for the word that the client sent."""
 
-    def __init__(self, specs: Sequence[str], journal: Journal) -> None:
+    def __init__(self, specs: Sequence[str], journal: Journal, opener: Opener) -> None:
         self._journal = journal
         self._words = frozenset(spec.upper().encode() for spec in specs if ":" not in spec)
-        self._maps = Maps([spec for spec in specs if ":" in spec])
+        self._maps = Maps([spec for spec in specs if ":" in spec], opener)
 
-    def __call__(self, word: bytes) -> bool:
-        return word.upper() in self._words or word[-1:] == b":" or self._is_listed(word)
+    def __call__(self, word: bytes) -> bool | Awaitable[bool]:
+        return word.upper() in self._words or word[-1:] == b":" or ask(self._is_listed, word)
 
     def _is_listed(self, word: bytes) -> bool:
         """A table that cannot answer ends no session, as with Postfix."""

@@ -71,6 +71,8 @@ class RemoteTable(Table):
 
     def _ask(self, key: bytes) -> bytes | None:
         """What came since the evaluation began, or Pending."""
+        if self.problem is not None:
+            raise TableError(self.label, self.problem)
         known = recall(self, key)
         if known is None:
             raise Pending({(self, key): self._lookup(key)})
