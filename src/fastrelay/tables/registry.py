@@ -59,6 +59,7 @@ TYPES: dict[str, Factory] = {
     "hash": lambda name, how: HashTable(name, how.fold, how.utf8),
     "inline": lambda name, how: InlineTable(name, choose_fold(how.fold, how.utf8)),
     "internal": lambda name, how: InternalTable(name, choose_fold(how.fold, how.utf8)),
+    "ldap": _extra("ldap", "LdapTable", "ldap"),
     "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
     "pipemap": lambda name, how: PipeTable(name, lambda spec: _open(spec, how), how),
     "proxy": lambda name, how: ProxyTable(name, _open(name, how)),

@@ -10,6 +10,7 @@ connections (`connection_limit`, which a type's pool obeys).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from time import monotonic
 from typing import ClassVar
@@ -144,6 +145,8 @@ class ServerProblem(Exception):
 def reason_of(error: Exception) -> str:
     """In one line: the system's words, or a library's with the kind of error."""
     if isinstance(error, OSError) and error.strerror:
+        if type(error).__module__ == "builtins" and error.errno:
+            return os.strerror(error.errno)  # asyncio has words of its own
         return error.strerror
     if isinstance(error, ServerProblem):
         return str(error)
