@@ -19,6 +19,7 @@ from fastrelay._bytes cimport (
     FASTRELAY_DEBUG, ByteBuffer, Slice, buffer_append, buffer_clear, buffer_free, buffer_init, buffer_object, bytes_ptr,
     equals_nocase, slice_bytes, slice_object, slice_of,
 )
+from fastrelay.cleanup._address_header cimport AddressHeaders
 from fastrelay.cleanup._headers cimport BARE_LF, TOO_BIG, ContentScanner, HeaderCleaner
 from fastrelay.cleanup._recipients cimport unique_recipients
 from fastrelay.rewrite._address cimport (
@@ -96,13 +97,15 @@ cdef class SessionRules:
     `checks` has a callable or None for each Stage, called with (session, argument) and answering None (go on),
     a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `new_id(now)` and `queue_name(id)` name the message,
     `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(session, now)` the trace
-    header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing.
+    header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
+    has the AddressHeaders of local clients and of the others, or None.
     """
 
     cdef readonly bytes myhostname, greeting, helo_reply, ehlo_reply
     cdef readonly tuple checks
     cdef object new_id, queue_name, has_room, rewrite, received, dates, is_forbidden
     cdef HeaderCleaner cleaner
+    cdef AddressHeaders local_headers, remote_headers  # None: that client's header addresses stay as they are
     cdef int soft_errors, hard_errors, junk_limit, hop_limit, duplicate_limit
     cdef int recipient_limit, overshoot_limit, line_limit
     cdef uint64_t size_limit
@@ -111,7 +114,7 @@ cdef class SessionRules:
     cdef bytes bare_lf_reply
 
     def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
-                 is_forbidden):
+                 is_forbidden, header_addresses=(None, None)):
         self.myhostname = settings.myhostname.encode()
         self.greeting = b"220 " + settings.smtpd_banner.encode("utf-8", "surrogateescape")
         self.helo_reply = b"250 " + self.myhostname
@@ -119,6 +122,7 @@ cdef class SessionRules:
         self.cleaner = HeaderCleaner(
             [name.encode() for name in settings.message_drop_headers], settings.header_size_limit,
             settings.undisclosed_recipients_header.encode("utf-8", "surrogateescape"), self.myhostname)
+        self.local_headers, self.remote_headers = header_addresses
         self.checks = tuple(checks)
         self.new_id, self.queue_name, self.has_room = new_id, queue_name, has_room
         self.rewrite, self.received, self.dates, self.is_forbidden = rewrite, received, dates, is_forbidden
@@ -801,13 +805,14 @@ cdef class ReceiveSession:
         cdef ContentScanner content = self._scanner
         cdef HeaderCleaner cleaner = self.rules.cleaner
         cdef bytes header, body
-        cdef bint add_missing = self.rules.always_add_headers or self.client.is_local
+        cdef AddressHeaders addresses = self.rules.local_headers if self.client.is_local else self.rules.remote_headers
+        cdef bint add_missing = self.rules.always_add_headers or addresses is not None or self.client.is_local
         if refusal is not None:
             self.journal.reject(self, Verb(self._verb).name.encode(), refusal, b"")
             return self._content_refused(refusal)
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
         t.recipients = unique_recipients(t.recipients, self.rules.duplicate_limit)
-        header = cleaner.clean(content, self.rules.received(self, self._now), add_missing, t.sender.external,
+        header = cleaner.clean(content, self.rules.received(self, self._now), addresses, add_missing, t.sender.external,
                                t.queue_id, date, stamp)
         if cleaner.hops >= self.rules.hop_limit:
             self.journal.too_many_hops(self)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
+from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.cleanup.received import Clockface, ReceivedHeader
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
@@ -101,6 +102,7 @@ class Service:
             received=self._make_received,
             dates=self._make_dates,
             is_forbidden=self._forbidden,
+            header_addresses=header_addresses(settings),
         )
 
     def factory(self) -> Connection:
@@ -194,6 +196,22 @@ class Service:
     def _make_dates(self, now: float) -> tuple[bytes, bytes]:
         self._clock.show(now)
         return self._clock.date, self._clock.stamp
+
+
+def header_addresses(settings: SmtpdSettings) -> tuple[AddressHeaders, AddressHeaders | None]:
+    """How header addresses are completed: for local clients, and for the others."""
+
+    def rewriter(origin: str, domain: str) -> AddressHeaders:
+        return AddressHeaders(
+            origin.encode() if settings.append_at_myorigin else b"",
+            domain.encode() if settings.append_dot_mydomain else b"",
+            settings.swap_bangpath,
+            settings.allow_percent_hack,
+            token_limit=settings.header_address_token_limit,
+        )
+
+    theirs = settings.remote_header_rewrite_domain
+    return rewriter(settings.myorigin, settings.mydomain), rewriter(theirs, theirs) if theirs else None
 
 
 class ForbiddenCommands:
