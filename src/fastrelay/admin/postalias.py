@@ -24,6 +24,7 @@ def _signatures(form: Form, configuration: config.Config) -> list[tuple[bytes, b
 
 POSTALIAS = Program(
     "postalias",
+    "c:d:finNopq:rsuvw",
     "[-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
     read_aliases,
     b":\t",

@@ -1,40 +1,37 @@
 """fastrelay postmap: compile, query, list and change lookup tables, as postmap(1) does.
 
 Flags, messages and exit statuses are Postfix's; postalias shares everything but the source's syntax.
-The compiled file is always `name.lmdb`, whole and new (tables/build.py).
+The compiled file is always `name.lmdb`, whole and new (compile_table.py).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import getopt
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import lmdb
 
 from fastrelay import config
-from fastrelay.master.table_surroundings import table_surroundings
+from fastrelay.admin.compile_table import Fatal, Reader, Reading, Rights, compile_source
+from fastrelay.admin.errors import say
+from fastrelay.admin.file_values import content_of, pack, unpack
+from fastrelay.admin.table_waiter import TableWaiter
 from fastrelay.tables import Table, TableError, open_table
-from fastrelay.tables.build import BuildError, Form, Sorter, build, delete, key_problem, ownership_of, update
+from fastrelay.tables.build import BuildError, Form, delete, ownership_of, table_lock, update
 from fastrelay.tables.lmdb_table import SUFFIX
-from fastrelay.tables.pending import answer
 from fastrelay.tables.registry import COMPILED_TYPES, TYPES
-from fastrelay.tables.remote import RemoteTable
-from fastrelay.tables.source import Entries, read_entries
-from fastrelay.tables.table import Fold, choose_fold, strerror
+from fastrelay.tables.source import read_entries
+from fastrelay.tables.table import Fold, choose_fold, is_utf8, strerror
 from fastrelay.tables.text import printable
 
-Reader = Callable[[Iterable[bytes], Entries], Iterator[tuple[int, bytes, bytes]]]
-
-
-class Fatal(Exception):
-    """Ends the program with a message and status 1."""
+# types whose values postmap -F reads from files when it opens them; the others hold what postmap -F stored
+TEXT_TYPES = ("cidr", "inline", "pcre", "randmap", "regexp", "static", "texthash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,7 @@ class Program:
     """What tells postmap and postalias apart."""
 
     name: str
+    flags: str
     usage: str
     read: Reader
     listed: bytes  # between key and value in listings
@@ -60,14 +58,20 @@ class Options:
     incremental: bool = False
     fold: bool = True
     utf8: bool = True
-    as_owner: bool = True
-    save_mode: bool = True
+    force_utf8: bool = False
+    files: bool = False
+    headers: bool = False
+    body: bool = False
+    mime: bool = False
+    verbose: bool = False
+    rights: Rights = field(default_factory=Rights)
     form: Form = field(default_factory=Form)
 
 
 POSTMAP = Program(
     "postmap",
-    "[-fhinNoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+    "bc:d:fFhimnNopq:rsuUvw",
+    "[-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
     read_entries,
     b"\t",
     lambda form, configuration: [],
@@ -82,63 +86,95 @@ def run(program: Program, config_dir: Path, args: list[str]) -> int:
     """Do what the arguments say; the exit status."""
     try:
         options, maps, config_dir = _parse(program, config_dir, args)
-        configuration = config.load(config_dir)
-        options.utf8 = options.utf8 and configuration.text("smtputf8_enable") == "yes"
+        configuration = read_configuration(config_dir)
+        messages = (options.headers or options.body) and not options.force_utf8
+        options.utf8 = options.utf8 and configuration.text("smtputf8_enable") == "yes" and not messages
         default = configuration.text("default_database_type")
         specs = [spec if ":" in spec else f"{default}:{spec}" for spec in maps]
-        tool = Tool(program, options, configuration)
-        try:
-            status = tool.run(specs)
-        finally:
-            tool.close()
+        status = Tool(program, options, configuration).run(specs)
         sys.stdout.flush()
         return status
-    except (Fatal, BuildError, config.ConfigError) as error:
+    except (Fatal, config.ConfigError) as error:
         sys.stdout.flush()
-        print(f"{program.name}: fatal: {error}", file=sys.stderr)
+        say(program.name, f"fatal: {error}")
         return 1
+
+
+def read_configuration(config_dir: Path) -> config.Config:
+    """main.cf; where there is none, that is what is said, and where else it could be."""
+    try:
+        return config.read_main(config_dir)
+    except config.ConfigError as error:
+        path = config_dir / "main.cf"
+        if path.exists():
+            raise
+        raise Fatal(
+            f"open {path}: No such file or directory (-c config_dir or MAIL_CONFIG name another place)"
+        ) from error
 
 
 def _parse(program: Program, config_dir: Path, args: list[str]) -> tuple[Options, list[str], Path]:
     options = Options()
-    duplicates, end = "warn", b"\0"
+    usage = Fatal(f"usage: {program.name} {program.usage}")
     try:
-        flags, maps = getopt.getopt(args, "c:d:fiNnopq:rsuvw")
+        flags, maps = getopt.getopt(args, program.flags)
     except getopt.GetoptError as error:
-        print(f"{program.name}: {error}", file=sys.stderr)
-        raise Fatal(f"usage: {program.name} {program.usage}") from error
+        what = "option requires an argument" if "requires" in error.msg else "invalid option"
+        say(program.name, f"{what} -- '{error.opt}'")
+        raise usage from error
     for flag, value in flags:
-        match flag:
-            case "-c":
-                config_dir = Path(value)
-            case "-d" | "-q" | "-s" if (
-                options.query is not None or options.remove is not None or options.listing
-            ):
-                raise Fatal("specify only one of -s -q or -d")
-            case "-d":
-                options.remove = value
-            case "-q":
-                options.query = value
-            case "-s":
-                options.listing = True
-            case "-f":
-                options.fold = False
-            case "-i":
-                options.incremental = True
-            case "-N" | "-n":
-                end = b"\0" if flag == "-N" else b""
-            case "-o":
-                options.as_owner = False
-            case "-p":
-                options.save_mode = False
-            case "-r" | "-w":
-                duplicates = "replace" if flag == "-r" else "ignore"
-            case "-u":
-                options.utf8 = False
+        if flag == "-c":
+            config_dir = Path(value).absolute()
+        else:
+            _set(program, options, flag, value)
+    keys_of_messages = options.headers or options.body or options.mime
+    if keys_of_messages and options.query != "-":
+        raise Fatal('specify -b -h or -m only with "-q -"')
+    if options.mime and not (options.headers or options.body):
+        say(program.name, "warning: ignoring -m option without -b or -h")
     if not maps:
-        raise Fatal(f"usage: {program.name} {program.usage}")
-    options.form = Form(duplicates, end)
+        raise usage
     return options, maps, config_dir
+
+
+_SWITCHES = {
+    "-b": "body",
+    "-F": "files",
+    "-h": "headers",
+    "-i": "incremental",
+    "-m": "mime",
+    "-U": "force_utf8",
+    "-v": "verbose",
+}
+
+
+def _set(program: Program, options: Options, flag: str, value: str) -> None:
+    taken = options.query is not None or options.remove is not None
+    if (flag in ("-d", "-q") and (taken or options.listing)) or (flag == "-s" and taken):
+        spelled = "-s or -q or -d" if flag == "-s" and program is POSTMAP else "-s -q or -d"
+        raise Fatal(f"specify only one of {spelled}")
+    form, rights = options.form, options.rights
+    match flag:
+        case "-d":
+            options.remove = value
+        case "-q":
+            options.query = value
+        case "-s":
+            options.listing = True
+        case "-f":
+            options.fold = False
+        case "-N" | "-n":
+            options.form = Form(form.duplicates, b"\0" if flag == "-N" else b"")
+        case "-o":
+            options.rights = Rights(False, rights.save_mode)
+        case "-p":
+            options.rights = Rights(rights.as_owner, False)
+        case "-r" | "-w":
+            options.form = Form("replace" if flag == "-r" else "ignore", form.end)
+        case "-u":
+            options.utf8 = False
+        case _:
+            setattr(options, _SWITCHES[flag], True)
 
 
 class Tool:
@@ -149,8 +185,10 @@ class Tool:
         self._options = options
         self._configuration = configuration
         self._fold: Fold = choose_fold(options.fold, options.utf8)
+        convert = pack if options.files else None
+        self._reading = Reading(program.read, options.fold, options.utf8, convert, self.warn)
         self._tables: dict[str, Table] = {}
-        self._waiter = asyncio.Runner()  # its loop is made at the first question to a server
+        self._waiter = TableWaiter()
 
     def run(self, specs: list[str]) -> int:
         options = self._options
@@ -158,33 +196,40 @@ class Tool:
             keys = self._keys(options.remove)
             return 0 if self._delete(specs, list(keys)) else 1
         if options.query is not None:
-            return 0 if self._query(specs, options.query) else 1
+            with self._waiter:
+                return 0 if self._query(specs, options.query) else 1
         if options.listing:
-            self._list(specs[0])
-        else:
-            for spec in specs:
-                self._create(spec)
+            with self._waiter:
+                self._list(specs[0])
+            return 0
+        for spec in specs:
+            self._create(spec)
         return 0
 
-    def close(self) -> None:
-        """End the connections to servers."""
-        for table in self._tables.values():
-            if isinstance(table, RemoteTable):
-                self._waiter.run(table.close())
-        self._waiter.close()
-
     def warn(self, text: str) -> None:
-        print(f"{self._program.name}: warning: {text}", file=sys.stderr)
+        say(self._program.name, f"warning: {text}")
+
+    def tell(self, text: str) -> None:
+        """For -v."""
+        if self._options.verbose:
+            say(self._program.name, text)
 
     def _keys(self, argument: str) -> Iterator[bytes]:
         if argument != "-":
             yield os.fsencode(argument)
-            return
-        for line in sys.stdin.buffer:
-            yield line.removesuffix(b"\n")
+        elif self._options.headers or self._options.body:
+            from fastrelay.admin.message_keys import message_keys
+
+            how = self._options
+            yield from message_keys(sys.stdin.buffer, self._configuration, how.headers, how.body, how.mime)
+        else:
+            for line in sys.stdin.buffer:
+                yield line.removesuffix(b"\n").partition(b"\0")[0]
 
     def _query(self, specs: list[str], argument: str) -> bool:
         found = False
+        prefixed = argument == "-"
+        write, between = sys.stdout.buffer.write, self._program.listed
         for key in self._keys(argument):
             for spec in specs:
                 value = self._ask(spec, key)
@@ -192,30 +237,40 @@ class Tool:
                     continue
                 if not value:
                     self._warn_empty(spec, key)
-                listed = key + self._program.listed + value if argument == "-" else value
-                sys.stdout.buffer.write(listed + b"\n")
+                write(key + between + value + b"\n" if prefixed else value + b"\n")
                 found = True
                 break
         return found
 
     def _ask(self, spec: str, key: bytes) -> bytes | None:
+        table = self._tables.get(spec) or self._open(spec)
+        if self._options.utf8 and not is_utf8(key):
+            problem = "malformed UTF-8 or invalid codepoint"
+            self.warn(f'{spec}: non-UTF-8 key "{printable(key)}": {problem}')
+            return None
         try:
-            table = self._open(spec)
-            return self._waiter.run(answer(table.get, key)) if table.remote else table.get(key)
+            value = self._waiter.get(table, key)
+            return value if value is None or not self._options.files else self._content(table, key, value)
         except TableError as error:
             raise Fatal(f"table {spec}: query error: {error.reason}") from error
 
+    def _content(self, table: Table, key: bytes, value: bytes) -> bytes:
+        """postmap -F: what is in the files that the value is of."""
+        try:
+            content = content_of(value) if table.type in TEXT_TYPES else unpack(value)
+        except ValueError as error:
+            raise TableError(table.label, f"key {printable(key)}: {error}: {printable(value)}") from error
+        return content.partition(b"\0")[0]
+
     def _open(self, spec: str) -> Table:
         """The table, opened once; one that cannot be used ends the program."""
-        table = self._tables.get(spec)
-        if table is None:
-            around = table_surroundings(self._configuration, self.warn)
-            table = open_table(spec, fold=self._options.fold, utf8=self._options.utf8, around=around)
-            for text in table.warnings:
-                self.warn(text)
-            if table.problem is not None:
-                raise Fatal(table.problem)
-            self._tables[spec] = table
+        self.tell(f"dict_open: {spec}")
+        table = open_table(spec, fold=self._options.fold, utf8=self._options.utf8)
+        for text in table.warnings:
+            self.warn(text)
+        if table.problem is not None:
+            raise Fatal(table.problem)
+        self._tables[spec] = table
         return table
 
     def _warn_empty(self, spec: str, key: bytes) -> None:
@@ -227,15 +282,25 @@ class Tool:
             raise Fatal("can't sequence maps via the proxy service")
         table = self._open(spec)
         try:
-            for key, value in table.items():
+            for key, value in self._waiter.items(table):
                 if not key:
                     self.warn(f"table {spec}: empty lookup key value is not allowed")
                 elif not value:
                     self._warn_empty(spec, key)
-                sys.stdout.buffer.write(key + self._program.listed + value + b"\n")
+                shown = self._listed_content(table, key, value) if self._options.files else value
+                if shown is not None:
+                    sys.stdout.buffer.write(key + self._program.listed + shown + b"\n")
         except TableError as error:
             what = error.reason if error.reason.endswith("supported") else f"sequence error: {error.reason}"
             raise Fatal(f"table {spec}: {what}") from error
+
+    def _listed_content(self, table: Table, key: bytes, value: bytes) -> bytes | None:
+        """An entry that cannot be decoded is complained about and left out."""
+        try:
+            return self._content(table, key, value)
+        except TableError as error:
+            self.warn(f"table {error}")
+            return None
 
     def _delete(self, specs: list[str], keys: list[bytes]) -> bool:
         folded = [key for key in map(self._fold, keys) if key is not None]
@@ -245,9 +310,12 @@ class Tool:
             if kind not in COMPILED_TYPES:
                 if kind not in TYPES:
                     raise Fatal(f"unsupported dictionary type: {kind}")
-                raise Fatal(f"table {spec}: delete operation is not supported")
+                failing = "delete error: Application error"
+                raise Fatal(
+                    f"table {spec}: {failing if kind == 'fail' else 'delete operation is not supported'}"
+                )
             path = name + SUFFIX
-            with self._errors(path):
+            with self._errors(path), table_lock(path):
                 found |= delete(path, folded, ownership_of(path, None, False, False))
         return found
 
@@ -255,67 +323,37 @@ class Tool:
         kind, _, name = spec.partition(":")
         if kind == "proxy":
             raise Fatal("can't create maps via the proxy service")
+        if not self._options.incremental and not os.access(name, os.R_OK):
+            self._fail_to_open(name)
+        if kind == "fail":
+            raise Fatal(f"table {spec}: write error: Application error")
         if kind not in COMPILED_TYPES:
             unable = " does not support bulk-mode creation." if kind in TYPES else ""
             raise Fatal(f"unsupported dictionary type: {kind}{unable}")
-        if self._options.incremental:
-            self._update(name + SUFFIX)
-            return
-        with self._open_source(name) as source:
-            self._compile(source, name)
+        begun, path = time.monotonic(), name + SUFFIX
+        with self._errors(path):
+            if self._options.incremental:
+                self._update(path)
+            else:
+                options = self._options
+                signatures = self._program.signatures(options.form, self._configuration)
+                compile_source(name, path, self._reading, options.form, options.rights, signatures)
+        self.tell(f"{path}: {os.stat(path).st_size} bytes in {time.monotonic() - begun:.1f} s")
 
-    def _open_source(self, name: str) -> IO[bytes]:
+    def _fail_to_open(self, name: str) -> None:
         try:
-            return open(name, "rb")
+            os.close(os.open(name, os.O_RDONLY))
         except OSError as error:
             raise Fatal(f"open {name}: {strerror(error)}") from error
 
-    def _compile(self, source: Iterable[bytes], name: str) -> None:
-        path = name + SUFFIX
-        status = os.stat(name)
-        ownership = ownership_of(path, status, self._options.as_owner, self._options.save_mode)
-        directory = os.path.dirname(path) or "."
-        with _rights(status, directory, self._options.as_owner), self._errors(path):
-            sorter = Sorter(directory)
-            try:
-                end = self._options.form.end
-                for line, key, value in self._entries(source, name):
-                    sorter.add(key + end, line, value + end)
-                for key, value in self._program.signatures(self._options.form, self._configuration):
-                    sorter.add(key, 0, value)
-                build(
-                    path,
-                    sorter,
-                    self._options.form,
-                    ownership,
-                    lambda line, key: self._duplicate(name, line, key),
-                )
-            finally:
-                sorter.close()
-
     def _update(self, path: str) -> None:
-        ownership = ownership_of(path, None, False, False)
-        entries = ((key, value) for _, key, value in self._entries(sys.stdin.buffer, "stdin"))
-        with self._errors(path):
-            update(path, entries, self._options.form, ownership, lambda key: self._duplicate(path, 0, key))
+        entries = self._reading.entries(sys.stdin.buffer, "stdin")
+        with table_lock(path):
+            ownership = ownership_of(path, None, False, False)
+            update(path, entries, self._options.form, ownership, self._duplicate)
 
-    def _entries(self, source: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes, bytes]]:
-        """The source's entries, keys folded; what cannot be stored is complained about."""
-        for line, key, value in self._program.read(source, Entries(name, self._options.utf8, self.warn)):
-            folded = self._fold(key)
-            if folded is None:
-                continue
-            problem = key_problem(folded)
-            if problem is not None:
-                self.warn(f"{name}, line {line}: {problem}")
-            elif not folded:
-                self.warn(f"{name}, line {line}: empty lookup key is not allowed -- ignoring this line")
-            else:
-                yield line, folded, value
-
-    def _duplicate(self, name: str, line: int, key: bytes) -> None:
-        where = f"{name}, line {line}" if line else name
-        self.warn(f'{where}: duplicate entry: "{printable(key)}"')
+    def _duplicate(self, line: int, key: bytes) -> None:
+        self.warn(f'stdin, line {line}: duplicate entry: "{printable(key)}"')
 
     @contextlib.contextmanager
     def _errors(self, path: str) -> Iterator[None]:
@@ -323,28 +361,5 @@ class Tool:
             yield
         except OSError as error:
             raise Fatal(f"open database {path}: {strerror(error)}") from error
-        except lmdb.Error as error:
+        except (lmdb.Error, BuildError) as error:
             raise Fatal(f"database {path}: {error}") from error
-
-
-@contextlib.contextmanager
-def _rights(source: os.stat_result, directory: str, as_owner: bool) -> Iterator[None]:
-    """Work as the source's owner, as Postfix does, where others than root could play tricks with the files.
-
-    In a directory that only root can write to, root does the work: the owner could not make a file there.
-    """
-    folder = os.stat(directory)
-    safe = folder.st_uid == 0 and folder.st_mode & 0o022 == 0
-    if not as_owner or os.geteuid() != 0 or source.st_uid == 0 or safe:
-        yield
-        return
-    groups, group = os.getgroups(), os.getegid()
-    os.setgroups([source.st_gid])
-    os.setegid(source.st_gid)
-    os.seteuid(source.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)

@@ -1,7 +1,5 @@
 from collections.abc import Iterable
 
-from fastrelay.cleanup._address_header import AddressHeaders
-
 def live_objects() -> int: ...
 
 class ContentScanner:
@@ -35,5 +33,4 @@ class HeaderCleaner:
         queue_id: bytes = b"",
         date: bytes = b"",
         stamp: bytes = b"",
-        addresses: AddressHeaders | None = None,
     ) -> bytes: ...

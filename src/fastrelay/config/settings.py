@@ -214,6 +214,13 @@ def _fallback(suffix: str) -> str:
     return f"default_{suffix}" if f"default_{suffix}" in PARAMETERS else suffix
 
 
+def read_main(directory: Path) -> Config:
+    """main.cf alone, for the tools that know no services: they work where there is no master.cf."""
+    file = directory / "main.cf"
+    settings, _ = parse_main(os.fspath(file), read_text(file))
+    return Config(directory, settings, ())
+
+
 def read(directory: Path) -> Config:
     """main.cf and master.cf as they stand, values not yet checked; for tools that show and mend them."""
     main_file, master_file = directory / "main.cf", directory / "master.cf"

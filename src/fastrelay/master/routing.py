@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from fastrelay.config import Config, section
 from fastrelay.config.interfaces import receiving_interfaces
-from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.rewrite.recipients import RecipientCheck, RecipientMaps
 from fastrelay.rewrite.resolve import ResolveLookups, Resolver
@@ -28,14 +27,11 @@ def own_addresses(config: Config) -> frozenset[str]:
 
 
 class Routing:
-    """`error` and `warning` are the mail log's, for tables that cannot be opened and servers that fail."""
+    """`error` is the mail log's, for tables that cannot be opened (`unsupported dictionary type: dbm`)."""
 
-    def __init__(self, config: Config, error: Log, warning: Log) -> None:
+    def __init__(self, config: Config, error: Log) -> None:
         self._config = config
         self._error = error
-        self._around = table_surroundings(
-            config, lambda text: warning(b"tables", text.encode("utf-8", "replace"))
-        )
         self.own_addresses = own_addresses(config)
         self._tables: dict[str, Table] = {}
         self.rewriter = Rewriter(section(RewriteSettings, config))
@@ -76,7 +72,7 @@ class Routing:
         """One table for one name, however many parameters name it."""
         table = self._tables.get(spec)
         if table is None:
-            table = self._tables[spec] = open_table(spec, around=self._around)
+            table = self._tables[spec] = open_table(spec)
             if table.problem is not None:
                 self._error(b"smtpd", table.problem.encode("utf-8", "replace"))
         return table

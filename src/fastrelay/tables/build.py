@@ -1,34 +1,44 @@
-"""Make and change the LMDB files of hash:, btree: and lmdb: tables. postmap and postalias call it.
+"""Make and change the LMDB files of hash:, btree: and lmdb: tables. postmap, postalias and sync-table call it.
 
-A file is written beside the table, synced, read back, renamed over it, and the directory synced: readers
-have the old table or the new one, whole. Entries are sorted in runs that fit in memory, so that the tree
-is filled from left to right at any size. Changes (postmap -i, -d) are made to a copy.
+The caller holds the table's lock (publish.table_lock). Entries come sorted (_sorter.pyx), so that the tree is
+filled from left to right at any size, a batch a transaction, in bounded memory; the file is read back before
+it takes the table's place. Changes (postmap -i, -d) are made to a copy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import heapq
-import marshal
+import itertools
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO
 
 import lmdb
 
+from fastrelay.tables._sorter import Sorter
+from fastrelay.tables.publish import Discarded, Ownership, new_file, ownership_of, table_lock
 from fastrelay.tables.text import printable
 
-RUN_BYTES = 96 << 20  # sort this much in memory (counting Python's own share of it), then spill
-BLOCK = 2000  # entries that a spilled run is written and read by
-ENTRY_OVERHEAD = 250  # bytes of Python objects around a key, a value and a line number
+__all__ = [
+    "BuildError",
+    "Form",
+    "Ownership",
+    "Sorter",
+    "build",
+    "delete",
+    "key_problem",
+    "ownership_of",
+    "table_lock",
+    "update",
+]
+
 MAX_KEY = 510  # LMDB's 511 less the NUL
 PAGE = 4096
-
-Entry = tuple[bytes, int, bytes]  # key as stored, line, value as stored
+BATCH = 100_000  # entries a transaction: what it changed is in memory until it ends
+SPARE_ROOM = 16 << 20
+VERIFY_AT_ONCE = 1_000_000  # entries read back through one mapping: what was read counts as memory in use
 
 
 class BuildError(Exception):
@@ -43,120 +53,92 @@ class Form:
     end: bytes = b"\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Ownership:
-    """The mode and owner that the new file gets; no owner: that of the process."""
-
-    mode: int
-    owner: tuple[int, int] | None
-
-
-class Sorter:
-    """Takes entries in any order, gives them back sorted by key and line."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._entries: list[Entry] = []
-        self._weight = 0
-        self._runs: list[IO[bytes]] = []
-        self.bytes = 0  # room that they need in an LMDB file, at most
-
-    def add(self, key: bytes, line: int, value: bytes) -> None:
-        self._entries.append((key, line, value))
-        size = len(key) + len(value)
-        self._weight += size + ENTRY_OVERHEAD
-        self.bytes += size + 24 if size < PAGE // 4 else size + 3 * PAGE
-        if self._weight > RUN_BYTES:
-            self._spill()
-
-    def sorted(self) -> Iterator[Entry]:
-        self._entries.sort()
-        if not self._runs:
-            return iter(self._entries)
-        return heapq.merge(*[_read_run(run) for run in self._runs], self._entries)
-
-    def close(self) -> None:
-        for run in self._runs:
-            run.close()
-
-    def _spill(self) -> None:
-        self._entries.sort()
-        run = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115  # closed by close()
-        self._runs.append(run)
-        for start in range(0, len(self._entries), BLOCK):
-            marshal.dump(self._entries[start : start + BLOCK], run)
-        run.seek(0)
-        self._entries, self._weight = [], 0
-
-
-def _read_run(run: IO[bytes]) -> Iterator[Entry]:
-    while True:
-        try:
-            block: list[Entry] = marshal.load(run)  # noqa: S302  # written by _spill, an unnamed file
-        except EOFError:
-            return
-        yield from block
-
-
 def build(
-    path: str, sorter: Sorter, form: Form, ownership: Ownership, duplicate: Callable[[int, bytes], None]
-) -> None:
-    """Make the LMDB file at `path` of the sorter's entries; `duplicate(line, key)` hears of keys left out."""
-    with _new_file(path, ownership) as temporary, _environment(temporary, sorter.bytes * 2) as environment:
-        chosen = _unique(sorter.sorted(), form, duplicate)
+    path: str,
+    sorter: Sorter,
+    form: Form,
+    ownership: Ownership,
+    duplicate: Callable[[int, bytes], None],
+    approve: Callable[[str], bool] = lambda made: True,
+) -> bool:
+    """Make the LMDB file at `path` of the sorter's entries; `duplicate(line, key)` hears of keys left out.
+
+    `approve(path of the new file)` has the last word on whether it takes the table's place; what it said.
+    """
+
+    def hear(line: int, key: bytes) -> None:
+        duplicate(line, key.removesuffix(b"\0"))
+
+    entries = sorter.unique(form.duplicates == "replace", hear if form.duplicates == "warn" else None)
+    approved = False
+    with new_file(path, ownership) as made:
+        with _environment(made, sorter.file_room * 2) as environment:
+            count = _fill(environment, entries)
+        _verify(made, count)
+        approved = approve(made)
+        if not approved:
+            raise Discarded
+    return approved
+
+
+def _fill(environment: lmdb.Environment, entries: Iterator[tuple[bytes, bytes]]) -> int:
+    """Append the entries; how many there are."""
+    count = 0
+    while batch := list(itertools.islice(entries, BATCH)):
         with environment.begin(write=True) as transaction, transaction.cursor() as cursor:
-            consumed, added = cursor.putmulti(chosen, append=True)
-        if consumed != added:
-            raise BuildError(f"{path}: entries are not in order")
-
-
-def _unique(
-    entries: Iterator[Entry], form: Form, duplicate: Callable[[int, bytes], None]
-) -> Iterator[tuple[bytes, bytes]]:
-    """One entry a key: the first, or with `replace` the last."""
-    held: Entry | None = None
-    for entry in entries:
-        if held is not None and entry[0] == held[0]:
-            if form.duplicates == "replace":
-                held = entry
-            elif form.duplicates == "warn":
-                duplicate(entry[1], entry[0].removesuffix(b"\0"))
-            continue
-        if held is not None:
-            yield held[0], held[2]
-        held = entry
-    if held is not None:
-        yield held[0], held[2]
+            _, added = cursor.putmulti(batch, append=True)
+        if added != len(batch):
+            raise BuildError("the entries are not in order")
+        count += added
+    return count
 
 
 def update(
     path: str,
-    entries: Iterable[tuple[bytes, bytes]],
+    entries: Iterable[tuple[int, bytes, bytes]],
     form: Form,
     ownership: Ownership,
-    duplicate: Callable[[bytes], None],
+    duplicate: Callable[[int, bytes], None],
 ) -> None:
-    """Add entries to the table at `path` (postmap -i), which need not be there."""
-    additions = list(entries)
+    """Add entries (line, key, value) to the table at `path` (postmap -i), which need not be there."""
+    remaining = iter(entries)
+    with new_file(path, ownership) as made:
+        size = _copy_locked(path, made) * 2
+        with _environment(made, size) as environment:
+            while batch := list(itertools.islice(remaining, BATCH)):
+                size += sum(len(key) + len(value) + PAGE for _, key, value in batch)
+                environment.set_mapsize(_room(size))
+                with environment.begin(write=True) as transaction:
+                    _put(transaction, batch, form, duplicate)
+        _verify(made, None)
 
-    def change(transaction: lmdb.Transaction) -> bool:
-        end = _ending(transaction, form)
-        for key, value in additions:
-            stored = transaction.put(key + end, value + end, overwrite=form.duplicates == "replace")
-            if not stored and form.duplicates == "warn":
-                duplicate(key)
-        return True
 
-    _change(path, ownership, change, sum(len(key) + len(value) + PAGE for key, value in additions))
+def _put(
+    transaction: lmdb.Transaction,
+    batch: list[tuple[int, bytes, bytes]],
+    form: Form,
+    duplicate: Callable[[int, bytes], None],
+) -> None:
+    end = _ending(transaction, form)
+    for line, key, value in batch:
+        stored = transaction.put(key + end, value + end, overwrite=form.duplicates == "replace")
+        if not stored and form.duplicates == "warn":
+            duplicate(line, key)
 
 
 def delete(path: str, keys: Iterable[bytes], ownership: Ownership) -> bool:
     """Remove keys (postmap -d). Was one of them there?"""
-
-    def change(transaction: lmdb.Transaction) -> bool:
-        return any([transaction.delete(key + end) for key in keys if key for end in (b"\0", b"")])
-
-    return os.path.exists(path) and _change(path, ownership, change, 0)
+    if not os.path.exists(path):
+        return False
+    found = False
+    with new_file(path, ownership) as made:
+        size = _copy_locked(path, made)
+        with _environment(made, size * 2) as environment, environment.begin(write=True) as transaction:
+            found = any([transaction.delete(key + end) for key in keys if key for end in (b"\0", b"")])
+        if not found:
+            raise Discarded
+        _verify(made, None)
+    return found
 
 
 def _ending(transaction: lmdb.Transaction, form: Form) -> bytes:
@@ -167,51 +149,24 @@ def _ending(transaction: lmdb.Transaction, form: Form) -> bytes:
     return form.end
 
 
-def _change(path: str, ownership: Ownership, change: Callable[[lmdb.Transaction], bool], more: int) -> bool:
-    """Apply `change` to a copy of the table, and put that in its place if `change` says that it did any."""
-    with _directory_lock(path), _new_file(path, ownership) as temporary:
-        size = _copy_locked(path, temporary)
-        with (
-            _environment(temporary, size * 2 + more) as environment,
-            environment.begin(write=True) as transaction,
-        ):
-            changed = change(transaction)
-        if not changed:
-            raise _Unchanged
-        return True
-    return False
-
-
-class _Unchanged(Exception):
-    """There is nothing to rename: _new_file swallows it."""
-
-
-@contextlib.contextmanager
-def _directory_lock(path: str) -> Iterator[None]:
-    """Two postmaps that change tables in one directory do it one after the other: no update is lost."""
-    fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _copy_locked(path: str, temporary: str) -> int:
+def _copy_locked(path: str, made: str) -> int:
     """Copy the table, under the lock that Debian's postmap takes (lmdb_table(5)); its size, 0: none there."""
     if not os.path.exists(path):
         return 0
-    with open(path, "rb") as source, open(temporary, "wb") as target:
+    with open(path, "rb") as source, open(made, "wb") as target:
         fcntl.lockf(source, fcntl.LOCK_SH)
         shutil.copyfileobj(source, target, 1 << 20)
         return target.tell()
 
 
+def _room(size: int) -> int:
+    return (size + SPARE_ROOM) // PAGE * PAGE
+
+
 @contextlib.contextmanager
 def _environment(path: str, size: int) -> Iterator[lmdb.Environment]:
-    size = (size + (16 << 20)) // PAGE * PAGE
     environment = lmdb.open(
-        path, map_size=size, subdir=False, lock=False, sync=False, max_dbs=0, meminit=True
+        path, map_size=_room(size), subdir=False, lock=False, sync=False, max_dbs=0, meminit=True
     )
     try:
         yield environment
@@ -220,60 +175,36 @@ def _environment(path: str, size: int) -> Iterator[lmdb.Environment]:
         environment.close()
 
 
-@contextlib.contextmanager
-def _new_file(path: str, ownership: Ownership) -> Iterator[str]:
-    """An empty file beside `path`; what the caller makes of it is verified and renamed over `path`."""
-    directory, name = os.path.split(path)
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory or ".")
-    try:
-        if ownership.owner is not None and os.geteuid() == 0:
-            os.fchown(fd, *ownership.owner)
-        os.fchmod(fd, ownership.mode)
-        yield temporary
-        _verify(temporary)
-        os.fsync(fd)
-        os.rename(temporary, path)
-        _sync_directory(directory or ".")
-    except _Unchanged:
-        os.unlink(temporary)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    finally:
-        os.close(fd)
+def _verify(path: str, wanted: int | None) -> None:
+    """Read the file back, as its readers will: every entry, as many as were put and as it says, in order."""
+    count, last, said = 0, b"", 0
+    while True:
+        read, last, said = _read_some(path, last)
+        count += read
+        if read < VERIFY_AT_ONCE:
+            break
+    if count != said or wanted not in (None, count):
+        raise BuildError(f"the new database does not read back: {count} entries of {said}")
 
 
-def _verify(path: str) -> None:
-    """Read the file back, as its readers will: every entry, and as many as it says."""
+def _read_some(path: str, after: bytes) -> tuple[int, bytes, int]:
+    """Read entries behind the key `after`: how many, the last one's key, how many the whole file says it has."""
     try:
         with (
             lmdb.open(path, subdir=False, lock=False, readonly=True) as environment,
             environment.begin() as transaction,
+            transaction.cursor() as cursor,
         ):
-            count = sum(1 for _ in transaction.cursor().iternext(values=False))
-            if count != transaction.stat()["entries"]:
-                raise BuildError(f"{path}: the new database does not read back")
+            if after and not (cursor.set_key(after) and cursor.next()):
+                return 0, after, transaction.stat()["entries"]
+            count, last = 0, after
+            for key, _ in itertools.islice(cursor.iternext(), VERIFY_AT_ONCE):
+                if key <= last:
+                    raise BuildError("the new database does not read back: its keys are not in order")
+                count, last = count + 1, key
+            return count, last, transaction.stat()["entries"]
     except lmdb.Error as error:
-        raise BuildError(f"{path}: the new database does not read back: {error}") from error
-
-
-def _sync_directory(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def ownership_of(path: str, source: os.stat_result | None, as_owner: bool, save_mode: bool) -> Ownership:
-    """As Postfix: an existing table keeps its mode and owner, a new one takes them from its source."""
-    try:
-        old = os.stat(path)
-    except OSError:
-        mode = 0o644 & ~(~source.st_mode & 0o077) if source is not None and save_mode else 0o644
-        owner = (source.st_uid, source.st_gid) if source is not None and as_owner else None
-        return Ownership(mode, owner)
-    return Ownership(old.st_mode & 0o777, (old.st_uid, old.st_gid))
+        raise BuildError(f"the new database does not read back: {error}") from error
 
 
 def key_problem(key: bytes) -> str | None:

@@ -1,6 +1,6 @@
 """Read the entries of a postmap(1) source file: `key whitespace value` lines, with Postfix's complaints.
 
-postmap compiles them, texthash: keeps them in memory.
+postmap compiles them (plain lines by _source.pyx, which knows less and is faster), texthash: keeps them in memory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ class Entries:
     name: str
     utf8: bool
     complain: Callable[[str], None]
+    first: int = 1  # the number of the first line
 
 
 def read_entries(lines: Iterable[bytes], how: Entries) -> Iterator[tuple[int, bytes, bytes]]:
     """(line number, key, value) of each good line; the others are complained about and left out."""
-    for number, line in logical_lines(lines, lambda text: how.complain(f"{how.name}: {text}")):
+    complain = how.complain
+    for number, text in logical_lines(lines, lambda said: complain(f"{how.name}: {said}"), how.first):
+        line = text.partition(b"\0")[0]  # as C sees it
         where = f"{how.name}, line {number}:"
         if how.utf8 and not is_utf8(line):
             how.complain(f'{where} non-UTF-8 input "{printable(line)}" -- ignoring this line')

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import ClassVar
 
 from fastrelay.tables.text import SyntaxProblem, printable
@@ -50,8 +50,14 @@ class Table:
         """The value of `key`, None when it is not there; TableError when that cannot be told now."""
         raise NotImplementedError
 
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All entries (postmap -s), for the types that can list them."""
+    def items(self) -> Iterator[tuple[bytes, bytes]] | AsyncIterator[tuple[bytes, bytes]]:
+        """All entries (postmap -s, sync-table), for the types that can list them.
+
+        A local table gives an iterator, a remote one an async iterator (`async def items` with `yield`), in any
+        order, from memory that does not grow with their number: pages, a server-side cursor, SCAN. TableError
+        as soon as the list cannot be completed, when half of it was given too: part of a list must never
+        pass for the whole. admin/table_waiter.py reads both kinds.
+        """
         raise TableError(self.label, "sequence operation is not supported", unavailable=False)
 
     @property

@@ -17,12 +17,12 @@ class SyntaxProblem(Exception):
 
 
 def logical_lines(
-    lines: Iterable[bytes], complain: Callable[[str], None] | None = None
+    lines: Iterable[bytes], complain: Callable[[str], None] | None = None, first: int = 1
 ) -> Iterator[tuple[int, bytes]]:
     """(number of its first line, text) of each logical line: one that starts with whitespace continues it."""
     number = 0
     parts: list[bytes] = []
-    for count, line in enumerate(lines, 1):
+    for count, line in enumerate(lines, first):
         content = line.lstrip(WHITESPACE)
         if not content or content[:1] == b"#":
             continue
@@ -49,7 +49,7 @@ def printable(text: bytes) -> str:
 def split_key_value(line: bytes) -> tuple[bytes, bytes] | None:
     """Key and value of a postmap(1) source line, the key as quoted; None when a quote is not closed."""
     if b'"' not in line and b"\\" not in line:  # nearly all lines
-        words = line.split(None, 1)
+        words = line.split(None, 1) or [b""]
         return words[0], words[1].rstrip(WHITESPACE) if len(words) > 1 else b""
     quoted = False
     end = 0

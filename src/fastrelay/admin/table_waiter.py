@@ -1,0 +1,59 @@
+"""Ask tables from a command-line tool: local ones at once, remote ones in a loop that runs until they answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+
+from fastrelay.tables.pending import answer
+from fastrelay.tables.table import Table
+
+Entry = tuple[bytes, bytes]
+
+
+class TableWaiter:
+    """`with TableWaiter() as waiter`: the loop is made when the first remote table is asked."""
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+
+    def __enter__(self) -> TableWaiter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            self._runner.close()
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """table.get(key), waited for."""
+        if not table.remote:
+            return table.get(key)
+        return self._loop().run(answer(table.get, key))
+
+    def items(self, table: Table) -> Iterator[Entry]:
+        """table.items(), one after the other whichever way the table gives them."""
+        entries = table.items()
+        if isinstance(entries, AsyncIterator):
+            return self._pull(entries)
+        return entries
+
+    def _pull(self, entries: AsyncIterator[Entry]) -> Iterator[Entry]:
+        async def next_entries() -> list[Entry]:
+            """Some at a time: entering the loop costs more than an entry."""
+            some: list[Entry] = []
+            async for entry in entries:
+                some.append(entry)
+                if len(some) == 1000:
+                    break
+            return some
+
+        while some := self._loop().run(next_entries()):
+            yield from some
+
+    def _loop(self) -> asyncio.Runner:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner
