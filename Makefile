@@ -17,7 +17,9 @@ $(VENV)/tools: $(VENV)/bin/pip pyproject.toml
 	touch $@
 
 $(VENV)/installed: $(VENV)/tools setup.py pyproject.toml
-	$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
+	@extras=dev; if [ -e /usr/include/ldap.h ]; then extras=dev,ldap; \
+	else echo 'no ldap: tables: apt-get install libldap-dev libsasl2-dev; touch pyproject.toml; make'; fi; \
+	$(BIN)/pip install -q --no-build-isolation -e ".[$$extras]"
 	touch $@
 
 # after the first time only what changed is compiled

@@ -13,6 +13,8 @@ COMPILED = [
     "_core",
     "wire._smtp",
     "wire._parameters",
+    "cleanup._address_token",
+    "cleanup._address_header",
     "cleanup._headers",
     "cleanup._recipients",
     "rewrite._address",

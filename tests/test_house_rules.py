@@ -55,7 +55,7 @@ def compiled_functions(path):
         while begun and indent <= begun[-1][0] and not line.lstrip().startswith(")"):
             _, found, first = begun.pop()
             yield found, last - first + 1
-        match = re.match(r"\s*c?p?def\s(?!extern|class|struct|enum)[^=:]*?(\w+)\(", line)
+        match = re.match(r"\s*(?:async\s+)?c?p?def\s(?!extern|class|struct|enum)[^=:]*?(\w+)\(", line)
         if match:
             begun.append((indent, match[1], number))
         last = number

@@ -3,6 +3,7 @@ from enum import IntEnum
 from typing import Any
 
 from fastrelay.borders import Envelope, Recipient
+from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.rewrite._address import Address
 
 class Status(IntEnum):
@@ -39,7 +40,8 @@ class SessionRules:
         rewrite: Callable[[Address], Address],
         received: Callable[[Any, float], bytes],
         dates: Callable[[float], tuple[bytes, bytes]],
-        is_forbidden: Callable[[bytes], bool],
+        is_forbidden: Callable[[bytes], bool | Awaitable[bool]],
+        header_addresses: tuple[AddressHeaders | None, AddressHeaders | None] = ...,
     ) -> None: ...
 
 class Transaction:

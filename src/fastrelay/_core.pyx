@@ -19,6 +19,7 @@ from fastrelay._bytes cimport (
     FASTRELAY_DEBUG, ByteBuffer, Slice, buffer_append, buffer_clear, buffer_free, buffer_init, buffer_object, bytes_ptr,
     equals_nocase, slice_bytes, slice_object, slice_of,
 )
+from fastrelay.cleanup._address_header cimport AddressHeaders
 from fastrelay.cleanup._headers cimport BARE_LF, TOO_BIG, ContentScanner, HeaderCleaner
 from fastrelay.cleanup._recipients cimport unique_recipients
 from fastrelay.rewrite._address cimport (
@@ -69,6 +70,7 @@ cdef enum:  # wire.commands.Verb
     VERBS
     END_OF_MESSAGE = VERBS  # in _verb, between a message's end and the next command
 
+cdef int UNKNOWN_COMMAND = len(Stage)  # where one waits whether its word is forbidden
 cdef int SMTPUTF8 = Flag.SMTPUTF8
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
@@ -93,15 +95,17 @@ cdef class SessionRules:
     """What all sessions of one smtpd service share: limits in C, the fixed replies, and the callables of the shell.
 
     `checks` has a callable or None for each Stage, called with (session, argument) and answering None (go on),
-    a reply (refuse), or an awaitable of either. `new_id(now)` and `queue_name(id)` name the message,
+    a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `new_id(now)` and `queue_name(id)` name the message,
     `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(session, now)` the trace
-    header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing.
+    header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
+    has the AddressHeaders of local clients and of the others, or None.
     """
 
     cdef readonly bytes myhostname, greeting, helo_reply, ehlo_reply
     cdef readonly tuple checks
     cdef object new_id, queue_name, has_room, rewrite, received, dates, is_forbidden
     cdef HeaderCleaner cleaner
+    cdef AddressHeaders local_headers, remote_headers  # None: that client's header addresses stay as they are
     cdef int soft_errors, hard_errors, junk_limit, hop_limit, duplicate_limit
     cdef int recipient_limit, overshoot_limit, line_limit
     cdef uint64_t size_limit
@@ -110,7 +114,7 @@ cdef class SessionRules:
     cdef bytes bare_lf_reply
 
     def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
-                 is_forbidden):
+                 is_forbidden, header_addresses=(None, None)):
         self.myhostname = settings.myhostname.encode()
         self.greeting = b"220 " + settings.smtpd_banner.encode("utf-8", "surrogateescape")
         self.helo_reply = b"250 " + self.myhostname
@@ -118,6 +122,7 @@ cdef class SessionRules:
         self.cleaner = HeaderCleaner(
             [name.encode() for name in settings.message_drop_headers], settings.header_size_limit,
             settings.undisclosed_recipients_header.encode("utf-8", "surrogateescape"), self.myhostname)
+        self.local_headers, self.remote_headers = header_addresses
         self.checks = tuple(checks)
         self.new_id, self.queue_name, self.has_room = new_id, queue_name, has_room
         self.rewrite, self.received, self.dates, self.is_forbidden = rewrite, received, dates, is_forbidden
@@ -464,12 +469,22 @@ cdef class ReceiveSession:
 
     cdef int _unknown(self, Slice line, Slice word) except -1:
         """smtpd_forbidden_commands ends the session of what is no SMTP client (cross-protocol requests)."""
-        if self.rules.is_forbidden(slice_object(word)):
-            self.journal.not_smtp(self, slice_object(line))
+        cdef object forbidden = self.rules.is_forbidden(slice_object(word))
+        self._candidate = slice_object(line)
+        if isinstance(forbidden, bool):
+            return self._unknown_checked(forbidden)
+        self.waiting, self._after, self._state = forbidden, UNKNOWN_COMMAND, PAUSED
+        return 0
+
+    cdef int _unknown_checked(self, bint forbidden) except -1:
+        cdef bytes line = self._candidate
+        if forbidden:
+            self.journal.not_smtp(self, line)
             self._count(replies.R221_NOT_SMTP)
             self.abandon()
             return 0
-        return self._count(replies.R501_BAD_BYTE if has_control(line) else replies.R500_UNKNOWN_COMMAND)
+        return self._count(
+            replies.R501_BAD_BYTE if has_control(slice_bytes(line)) else replies.R500_UNKNOWN_COMMAND)
 
     # Replies ---------------------------------------------------------------------------------------
 
@@ -513,7 +528,9 @@ cdef class ReceiveSession:
         self.waiting, self._after, self._state = answer, stage, PAUSED
         return 0
 
-    cdef int _answered(self, int stage, bytes refusal) except -1:
+    cdef int _answered(self, int stage, object refusal) except -1:
+        if stage == UNKNOWN_COMMAND:
+            return self._unknown_checked(refusal)
         if stage == 2:
             return self._rcpt_checked(refusal)
         if stage == 1:
@@ -788,13 +805,14 @@ cdef class ReceiveSession:
         cdef ContentScanner content = self._scanner
         cdef HeaderCleaner cleaner = self.rules.cleaner
         cdef bytes header, body
-        cdef bint add_missing = self.rules.always_add_headers or self.client.is_local
+        cdef AddressHeaders addresses = self.rules.local_headers if self.client.is_local else self.rules.remote_headers
+        cdef bint add_missing = self.rules.always_add_headers or addresses is not None or self.client.is_local
         if refusal is not None:
             self.journal.reject(self, Verb(self._verb).name.encode(), refusal, b"")
             return self._content_refused(refusal)
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
         t.recipients = unique_recipients(t.recipients, self.rules.duplicate_limit)
-        header = cleaner.clean(content, self.rules.received(self, self._now), add_missing, t.sender.external,
+        header = cleaner.clean(content, self.rules.received(self, self._now), addresses, add_missing, t.sender.external,
                                t.queue_id, date, stamp)
         if cleaner.hops >= self.rules.hop_limit:
             self.journal.too_many_hops(self)

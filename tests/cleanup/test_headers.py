@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.cleanup._headers import ContentScanner, HeaderCleaner, live_objects
 from reference import content_reference, headers_reference
 
@@ -32,6 +33,25 @@ def clean(content: bytes, made_by: HeaderCleaner, add: bool = False, sender: byt
     return made_by.clean_header(
         scanned(content), RECEIVED, add, sender, b"QID", ADD[b"date"], b"20260102030405"
     ).removeprefix(RECEIVED)
+
+
+def test_addresses_are_rewritten_where_the_client_is_local() -> None:
+    addresses = AddressHeaders(b"o.example", b"d.example", sender_map=lambda a: a.replace(b"from", b"mapped"))
+    content = b"Subject: s\r\nFrom : from@x.y (me)\r\nTO: a,\r\n b@c\r\n"
+    content += b"Cc: is@comp.lete,  x@y.z\r\nBcc: c\r\nX-To: q\r\n"
+    header = cleaner(limit=60).clean_header(scanned(content), RECEIVED, addresses=addresses)
+    assert header.removeprefix(RECEIVED) == (
+        b"Subject: s\r\nFrom: mapped@x.y (me)\r\nTO: a@o.example, b@c.d.example\r\n"
+        b"Cc: is@comp.lete,  x@y.z\r\nX-To: q\r\n\r\n"
+    )
+    assert b"TO: a,\r\n b@c\r\n" in cleaner().clean_header(scanned(content), RECEIVED)
+
+
+def test_a_long_header_is_cut_before_its_addresses_are_rewritten() -> None:
+    header = cleaner(limit=12).clean_header(
+        scanned(b"To: " + b"abc,d" * 9), RECEIVED, addresses=AddressHeaders(b"o")
+    )
+    assert b"\r\nTo: abc@o, dabc@o\r\n" in header
 
 
 NAMES = [

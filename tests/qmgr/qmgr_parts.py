@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from fastrelay.borders import Delivery, DestinationQueue, Envelope, Outcome, Recipient, Route, Status
 from fastrelay.qmgr.manager import QueueManager
@@ -214,6 +215,7 @@ class House:
         self.notices = []
         self.settle_at_once = True
         self.pump_wanted = False
+        self.beside: list[Coroutine[Any, Any, None]] = []
         self.randomness = 0.0
         self.broken: set[bytes] = set()
         self.routes: dict[bytes, Route] = {}
@@ -238,6 +240,7 @@ class House:
                 ),
                 bounce=self.bounce,
                 schedule_pump=self.want_pump,
+                run=self.beside.append,
                 clock=lambda: self.now,
                 random=lambda: self.randomness,
             ),

@@ -401,3 +401,16 @@ def test_room_in_the_active_queue_wakes_what_waits():
     queue, delivery = house.agent.taken[0]
     house.agent.end(queue, delivery)
     assert house.pump_wanted
+
+
+def test_a_destination_may_get_mail_after_it_was_forgotten():
+    """A message that is long under way elsewhere parks its rest there: the name has a successor by then."""
+    house = House()
+    transport = house.manager.scheduler.transport(b"smtp")
+    old = transport.destination(b"one.test", b"a@one.test")
+    transport.forget_idle(house.now + 1000, 300, 100)
+    new = transport.destination(b"one.test", b"a@one.test")
+    transport.note_idle(old)
+    assert new is not old and set(transport.idle) == {new, old}
+    transport.forget_idle(house.now + 2000, 300, 100)
+    assert not transport.idle and not transport.destinations

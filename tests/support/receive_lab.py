@@ -67,7 +67,7 @@ class ReceiveLab:
         self._ids = itertools.count(0x51B8E4D1A2C30)
         self.settings = section(SmtpdSettings, self.config)
         self.journal = Journal(b"smtpd", self._line, self._warning)
-        self.routing = Routing(self.config, self._error)
+        self.routing = Routing(self.config, self._error, self._warning)
         self.names = ClientNames(1)
         self.checks = restrictions.RecipientChecks(
             restrictions.Surroundings(
@@ -89,6 +89,7 @@ class ReceiveLab:
             has_room=lambda size: self.room,
             submit=self._submit,
             names=self.names,
+            open_table=self.routing.open,
         )
 
     def _submit(self, number: int, envelope: Envelope, content: Content, done: Done) -> None:

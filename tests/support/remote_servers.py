@@ -14,6 +14,7 @@ import socket
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -107,9 +108,12 @@ class Slapd(Server):
 
     program, package = "slapd", "slapd"
 
-    def __init__(self, directory: Path, ldif: str, tls: str = "", secure: bool = False) -> None:
-        """`tls`: lines for slapd.conf; `secure`: listen for ldaps: instead of ldap:."""
+    def __init__(
+        self, directory: Path, ldif: str, tls: str = "", secure: bool = False, path: Path | None = None
+    ) -> None:
+        """`tls`: lines for slapd.conf; `secure`: listen for ldaps: instead of ldap:; `path`: of a socket as well."""
         super().__init__(directory)
+        self.path = path
         self.scheme = "ldaps" if secure else "ldap"
         (directory / "db").mkdir()
         (directory / "slapd.conf").write_text(SLAPD_CONF.format(directory=directory, tls=tls))
@@ -124,7 +128,15 @@ class Slapd(Server):
         return f"{self.scheme}://{self.address}"
 
     def command(self) -> list[str]:
-        return [*self._configuration(), "-h", self.url, "-d", "0"]
+        urls = [self.url] if self.path is None else [self.url, f"ldapi://{quote(str(self.path), safe='')}"]
+        return [*self._configuration(), "-h", " ".join(urls), "-d", "0"]
+
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return sum(
+            line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "01"
+            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        )
 
     def _configuration(self) -> list[str]:
         return ["-f", str(self.directory / "slapd.conf")]

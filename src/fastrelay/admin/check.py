@@ -51,8 +51,10 @@ def main(config_dir: Path, args: list[str]) -> int:
 def table_problems(config: Config) -> Iterator[str]:
     """Tables named in main.cf that cannot be opened; look-ups in them will be answered 451."""
     from fastrelay.config.logical_lines import split_quoted
+    from fastrelay.master.table_surroundings import table_surroundings
     from fastrelay.tables import open_table
 
+    around = table_surroundings(config, lambda text: None)
     for name in sorted(config.main):
         if not (name.endswith(TABLE_SUFFIXES) or name in OTHERS):
             continue
@@ -60,6 +62,6 @@ def table_problems(config: Config) -> Iterator[str]:
             kind = spec.lstrip("!").partition(":")[0]
             if ":" not in spec or not kind.isalnum():
                 continue
-            table = open_table(spec.lstrip("!"))
+            table = open_table(spec.lstrip("!"), around=around)
             if table.problem:
                 yield f"{name}: {table.problem}"

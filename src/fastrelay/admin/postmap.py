@@ -22,6 +22,7 @@ from fastrelay.admin.compile_table import Fatal, Reader, Reading, Rights, compil
 from fastrelay.admin.errors import say
 from fastrelay.admin.file_values import content_of, pack, unpack
 from fastrelay.admin.table_waiter import TableWaiter
+from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.tables import Table, TableError, open_table
 from fastrelay.tables.build import BuildError, Form, delete, ownership_of, table_lock, update
 from fastrelay.tables.lmdb_table import SUFFIX
@@ -265,7 +266,8 @@ class Tool:
     def _open(self, spec: str) -> Table:
         """The table, opened once; one that cannot be used ends the program."""
         self.tell(f"dict_open: {spec}")
-        table = open_table(spec, fold=self._options.fold, utf8=self._options.utf8)
+        around = table_surroundings(self._configuration, self.warn)
+        table = open_table(spec, fold=self._options.fold, utf8=self._options.utf8, around=around)
         for text in table.warnings:
             self.warn(text)
         if table.problem is not None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 
 from fastrelay.tables.pending import answer
+from fastrelay.tables.remote import RemoteTable
 from fastrelay.tables.table import Table
 
 Entry = tuple[bytes, bytes]
@@ -17,6 +18,7 @@ class TableWaiter:
 
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
+        self._asked = dict[RemoteTable, None]()  # their connections are ended
 
     def __enter__(self) -> TableWaiter:
         return self
@@ -25,18 +27,22 @@ class TableWaiter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._runner is not None:
+            for table in self._asked:
+                self._runner.run(table.close())
             self._runner.close()
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """table.get(key), waited for."""
         if not table.remote:
             return table.get(key)
+        self._remember(table)
         return self._loop().run(answer(table.get, key))
 
     def items(self, table: Table) -> Iterator[Entry]:
         """table.items(), one after the other whichever way the table gives them."""
         entries = table.items()
         if isinstance(entries, AsyncIterator):
+            self._remember(table)
             return self._pull(entries)
         return entries
 
@@ -52,6 +58,10 @@ class TableWaiter:
 
         while some := self._loop().run(next_entries()):
             yield from some
+
+    def _remember(self, table: Table) -> None:
+        if isinstance(table, RemoteTable):
+            self._asked[table] = None
 
     def _loop(self) -> asyncio.Runner:
         if self._runner is None:

@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 
 from fastrelay._bytes cimport ByteBuffer, bytes_ptr
+from fastrelay.cleanup._address_header cimport AddressHeaders
 
 cdef enum Seen:  # what the reply to the end of data depends on
     BARE_LF = 1  # a line ended in LF alone: stored as CRLF; smtpd_forbid_bare_newline decides about the reply
@@ -78,9 +79,10 @@ cdef class HeaderCleaner:
     cdef int plain  # rules seen on plain headers
     cdef int resent  # rules seen on Resent- headers
     cdef bint is_resent
+    cdef AddressHeaders addresses  # None: this client's addresses stay as they are
 
     cdef bytes clean(
-        self, ContentScanner content, bytes received, bint add_missing,
+        self, ContentScanner content, bytes received, AddressHeaders addresses, bint add_missing,
         bytes sender, bytes queue_id, bytes date, bytes stamp,
     )
     cdef int copy_headers(self, ByteBuffer *header) except -1
@@ -88,4 +90,7 @@ cdef class HeaderCleaner:
     cdef int note(self, int rule, bytes_ptr value, bytes_ptr end) except -1
     cdef int add_headers(self, bytes sender, bytes queue_id, bytes date, bytes stamp) except -1
     cdef int add(self, bytes text) except -1
+    cdef bint rewrite(
+        self, bytes_ptr name, Py_ssize_t name_size, HeaderName *known, bytes_ptr value, bytes_ptr end,
+    ) except -1
     cdef HeaderName *find(self, bytes_ptr name, Py_ssize_t size) noexcept

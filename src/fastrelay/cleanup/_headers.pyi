@@ -1,5 +1,7 @@
 from collections.abc import Iterable
 
+from fastrelay.cleanup._address_header import AddressHeaders
+
 def live_objects() -> int: ...
 
 class ContentScanner:
@@ -33,4 +35,5 @@ class HeaderCleaner:
         queue_id: bytes = b"",
         date: bytes = b"",
         stamp: bytes = b"",
+        addresses: AddressHeaders | None = None,
     ) -> bytes: ...

@@ -19,6 +19,8 @@ from fastrelay._bytes cimport (
     buffer_object, bytes_ptr, equals_nocase, slice_of,
 )
 
+from fastrelay.cleanup._address_header cimport AddressHeaders
+
 from fastrelay.borders import Flag
 from fastrelay.cleanup.header_rules import HEADER_RULES, Rule
 
@@ -73,6 +75,8 @@ cdef int MESSAGE_ID = Rule.MESSAGE_ID
 cdef int VISIBLE_RECIPIENT = Rule.VISIBLE_RECIPIENT
 cdef int HOP = Rule.HOP
 cdef int RESENT = Rule.RESENT
+cdef int SENDER = Rule.SENDER
+cdef int ADDRESSES = Rule.SENDER | Rule.RECIPIENT
 
 cdef enum:
     LONGEST_LINE = 998  # RFC 5321 4.5.3.1.6
@@ -471,7 +475,7 @@ cdef class HeaderCleaner:
             _live -= 1
 
     cdef bytes clean(
-        self, ContentScanner content, bytes received, bint add_missing,
+        self, ContentScanner content, bytes received, AddressHeaders addresses, bint add_missing,
         bytes sender, bytes queue_id, bytes date, bytes stamp,
     ):
         """The header block to store, up to and with the empty line if there is one.
@@ -483,6 +487,7 @@ cdef class HeaderCleaner:
         self.message_id = self.resent_message_id = b""
         self.plain = self.resent = 0
         self.is_resent = False
+        self.addresses = addresses
         self.out.size = 0
         buffer_append(&self.out, <bytes_ptr>received, len(received))
         self.copy_headers(&content.header)
@@ -534,13 +539,25 @@ cdef class HeaderCleaner:
             end = value + (room if room > 1 else 1)
             while (end - 1)[0] == 13 or (end - 1)[0] == 10:
                 end -= 1
+            if self.rewrite(start, name_size, known, value + 1, end):
+                return 0
             buffer_append(&self.out, start, name_size)
             buffer_append(&self.out, value, end - value)
             return buffer_append(&self.out, CRLF, 2)
+        if self.rewrite(start, name_size, known, value + 1, end - 2):
+            return 0
         if value == start + name_size:
             return buffer_append(&self.out, start, end - start)
         buffer_append(&self.out, start, name_size)
         return buffer_append(&self.out, value, end - value)
+
+    cdef bint rewrite(
+        self, bytes_ptr name, Py_ssize_t name_size, HeaderName *known, bytes_ptr value, bytes_ptr end,
+    ) except -1:
+        """Write the header with its addresses rewritten; False: there are none, or all stay as they are."""
+        if self.addresses is None or known == NULL or not known.rule & ADDRESSES:
+            return False
+        return self.addresses.rewrite(name, name_size, value, end - value, known.rule & SENDER, &self.out)
 
     cdef HeaderName *find(self, bytes_ptr name, Py_ssize_t size) noexcept:
         cdef int i
@@ -589,9 +606,9 @@ cdef class HeaderCleaner:
 
     def clean_header(
         self, ContentScanner content not None, bytes received, bint add_missing=False,
-        bytes sender=b"", bytes queue_id=b"", bytes date=b"", bytes stamp=b"",
+        bytes sender=b"", bytes queue_id=b"", bytes date=b"", bytes stamp=b"", AddressHeaders addresses=None,
     ) -> bytes:
-        return self.clean(content, received, add_missing, sender, queue_id, date, stamp)
+        return self.clean(content, received, addresses, add_missing, sender, queue_id, date, stamp)
 
 
 cdef bytes loggable(bytes_ptr value, bytes_ptr end):

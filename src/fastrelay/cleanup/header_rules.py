@@ -17,21 +17,32 @@ class Rule(enum.IntFlag):
     VISIBLE_RECIPIENT = 8  # without any of these, undisclosed_recipients_header is added
     HOP = 16  # counted against hopcount_limit
     RESENT = 32
+    SENDER = 64  # holds addresses, of the sender's side
+    RECIPIENT = 128  # holds addresses, of the recipients' side
 
 
 HEADER_RULES: dict[bytes, Rule] = {
-    b"from": Rule.FROM,
+    b"from": Rule.FROM | Rule.SENDER,
     b"date": Rule.DATE,
     b"message-id": Rule.MESSAGE_ID,
-    b"to": Rule.VISIBLE_RECIPIENT,
-    b"cc": Rule.VISIBLE_RECIPIENT,
+    b"to": Rule.VISIBLE_RECIPIENT | Rule.RECIPIENT,
+    b"cc": Rule.VISIBLE_RECIPIENT | Rule.RECIPIENT,
+    b"bcc": Rule.RECIPIENT,
+    b"apparently-to": Rule.RECIPIENT,
+    b"sender": Rule.SENDER,
+    b"reply-to": Rule.SENDER,
+    b"return-path": Rule.SENDER,
+    b"errors-to": Rule.SENDER,
+    b"return-receipt-to": Rule.SENDER,
+    b"disposition-notification-to": Rule.SENDER,
+    b"mail-followup-to": Rule.SENDER,
     b"received": Rule.HOP,
-    b"resent-from": Rule.RESENT | Rule.FROM,
+    b"resent-from": Rule.RESENT | Rule.FROM | Rule.SENDER,
     b"resent-date": Rule.RESENT | Rule.DATE,
     b"resent-message-id": Rule.RESENT | Rule.MESSAGE_ID,
-    b"resent-to": Rule.RESENT | Rule.VISIBLE_RECIPIENT,
-    b"resent-cc": Rule.RESENT | Rule.VISIBLE_RECIPIENT,
-    b"resent-bcc": Rule.RESENT,
-    b"resent-sender": Rule.RESENT,
-    b"resent-reply-to": Rule.RESENT,
+    b"resent-to": Rule.RESENT | Rule.VISIBLE_RECIPIENT | Rule.RECIPIENT,
+    b"resent-cc": Rule.RESENT | Rule.VISIBLE_RECIPIENT | Rule.RECIPIENT,
+    b"resent-bcc": Rule.RESENT | Rule.RECIPIENT,
+    b"resent-sender": Rule.RESENT | Rule.SENDER,
+    b"resent-reply-to": Rule.RESENT | Rule.RECIPIENT,  # Postfix has it on this side
 }

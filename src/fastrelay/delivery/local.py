@@ -26,6 +26,7 @@ from fastrelay.delivery.message_file import make_file, was_delivered_to
 from fastrelay.delivery.slots import SlotAgent, content_of
 from fastrelay.rewrite._address import Address, from_external
 from fastrelay.rewrite.lookup import AddressMaps, Lookup, split_extension
+from fastrelay.tables.pending import answer
 from fastrelay.tables.table import TableError
 
 Forward = Callable[[QueuedMessage, int, list[bytes], bytes], Awaitable[bytes]]
@@ -71,7 +72,7 @@ class LocalAgent(SlotAgent):
         name = from_external(address).local.lower()
         user, _ = split_extension(name, self._delimiters, self._settings.owner_request_special)
         try:
-            found = self._find_alias(name, user, address)
+            found = await answer(self._find_alias, name, user, address)
         except TableError as error:
             return Result(
                 b"4.3.0", b"alias database unavailable", tuple(t.encode() for t in error.warnings(name))

@@ -20,6 +20,7 @@ from fastrelay.delivery.message_file import make_file, was_delivered_to
 from fastrelay.delivery.slots import SlotAgent, content_of
 from fastrelay.rewrite._address import Address, from_external
 from fastrelay.rewrite.lookup import AddressMaps, Lookup, split_extension
+from fastrelay.tables.pending import answer
 from fastrelay.tables.table import TableError
 
 
@@ -61,7 +62,7 @@ class VirtualAgent(SlotAgent):
         if was_delivered_to(content, address):
             return Result(b"5.4.6", b"mail forwarding loop for " + address)
         try:
-            request = self._find_mailbox(from_external(address.lower()))
+            request = await answer(self._find_mailbox, from_external(address.lower()))
         except TableError as error:
             warnings = tuple(text.encode() for text in error.warnings(address))
             return Result(b"4.3.5", CONFIGURATION_ERROR, warnings)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fastrelay.config import Config, section
 from fastrelay.config.interfaces import receiving_interfaces
+from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.rewrite.recipients import RecipientCheck, RecipientMaps
 from fastrelay.rewrite.resolve import ResolveLookups, Resolver
@@ -27,11 +28,14 @@ def own_addresses(config: Config) -> frozenset[str]:
 
 
 class Routing:
-    """`error` is the mail log's, for tables that cannot be opened (`unsupported dictionary type: dbm`)."""
+    """`error` and `warning` are the mail log's, for tables that cannot be opened and servers that fail."""
 
-    def __init__(self, config: Config, error: Log) -> None:
+    def __init__(self, config: Config, error: Log, warning: Log) -> None:
         self._config = config
         self._error = error
+        self._around = table_surroundings(
+            config, lambda text: warning(b"tables", text.encode("utf-8", "replace"))
+        )
         self.own_addresses = own_addresses(config)
         self._tables: dict[str, Table] = {}
         self.rewriter = Rewriter(section(RewriteSettings, config))
@@ -72,7 +76,7 @@ class Routing:
         """One table for one name, however many parameters name it."""
         table = self._tables.get(spec)
         if table is None:
-            table = self._tables[spec] = open_table(spec)
+            table = self._tables[spec] = open_table(spec, around=self._around)
             if table.problem is not None:
                 self._error(b"smtpd", table.problem.encode("utf-8", "replace"))
         return table

@@ -46,6 +46,7 @@ def make_service(service: Service, config: Config, worker: Worker) -> SmtpdServi
             has_room=worker.spool.has_room,
             submit=worker.submit,
             names=worker.names,
+            open_table=routing.open,
         ),
     )
 

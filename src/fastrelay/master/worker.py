@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any, cast
 
@@ -80,12 +81,13 @@ class Worker:
         self._long_ids = bool(config.value("enable_long_queue_ids"))
         self._ticking = False
         self._clock = SteadyClock(time.time, time.monotonic)
+        self._beside: set[asyncio.Task[None]] = set()
         self._due: asyncio.TimerHandle | None = None
         self._due_at = 0.0  # epoch seconds
         self._stopping: asyncio.Task[None] | None = None
         self._receiver = channel.Receiver()
         self._mailboxes = transports.make_mailboxes(config, context.mailbox_helper)
-        self.routing = Routing(config, self.log.error)
+        self.routing = Routing(config, self.log.error, self.log.warning)
         self.spool = self._make_spool(config)
         self._agents: dict[bytes, Any] = {}
         self._log_names: dict[bytes, bytes] = {}
@@ -142,6 +144,7 @@ class Worker:
             log_outcome=self._log_outcome,
             bounce=lambda message, failed: self.notifier.bounce(message, failed),
             schedule_pump=lambda: self.loop.call_soon(self._pump),
+            run=self._run_beside,
             clock=self._clock,
             random=random.random,
         )
@@ -262,6 +265,11 @@ class Worker:
         self._want_tick()
         self._arm()
 
+    def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._beside.add(task)  # the loop alone would let it be collected
+        task.add_done_callback(self._beside.discard)
+
     def _sweep(self) -> None:
         self._retired = [service for service in self._retired if service.connection_count]
         for service in self.services + self._retired:
@@ -286,7 +294,7 @@ class Worker:
         """New sessions and deliveries follow the new configuration; sessions under way keep theirs."""
         if log_fd is not None:
             self.log.reopen(log_fd)
-        self.routing = Routing(config, self.log.error)
+        self.routing = Routing(config, self.log.error, self.log.warning)
         self._load_transports(config)
         self.qmgr.reconfigure(section(QmgrSettings, config), self._qmgr_surroundings(config))
         self.notifier.settings = section(BounceSettings, config)

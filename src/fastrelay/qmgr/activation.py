@@ -2,7 +2,8 @@
 
 Called by the queue manager when a message enters the active queue. Knows no queue and no clock: gives
 back what to schedule, what to defer at once and where the rest is parked. Invariant: each recipient
-asked about ends up in exactly one of the three.
+asked about ends up in exactly one of the three. When a table must be waited for, Pending passes through
+before anything is changed, and the queue manager asks again (tables/pending.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastrelay.borders import Outcome, Route, Status
 from fastrelay.qmgr.destination import Destination
 from fastrelay.qmgr.message import ActiveMessage, QueuedDelivery
 from fastrelay.qmgr.scheduler import Scheduler
+from fastrelay.tables.pending import ask_each
 
 Resolve = Callable[[bytes, bytes], Route]
 
@@ -76,8 +78,11 @@ class Activation:
         plan = Plan()
         envelope = message.envelope
         groups: dict[Destination, QueuedDelivery] = {}
-        for index in pending:
-            found = self._find(envelope.recipients[index].address, envelope.sender, flushed)
+        pending = list(pending)
+        places = ask_each(
+            lambda index: self._find(envelope.recipients[index].address, envelope.sender, flushed), pending
+        )
+        for index, found in zip(pending, places, strict=True):
             if isinstance(found, Refusal):
                 plan.deferred.append(Outcome(index, Status.DEFERRED, found.dsn, found.text))
                 continue
@@ -94,6 +99,13 @@ class Activation:
             groups[destination] = delivery = QueuedDelivery(message, destination, [index], [address])
             plan.deliveries.append(delivery)
         return plan
+
+    def unresolved(self, pending: Iterable[int]) -> Plan:
+        """When nothing can be found out about any of them."""
+        failure = RESOLVER_FAILURE
+        return Plan(
+            deferred=[Outcome(index, Status.DEFERRED, failure.dsn, failure.text) for index in pending]
+        )
 
     def _find(self, address: bytes, sender: bytes, flushed: bool) -> tuple[Destination, bytes] | Refusal:
         try:

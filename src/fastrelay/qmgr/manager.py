@@ -10,7 +10,7 @@ RFC 5321 4.5.4.1, 6.1; qmgr(8).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from fastrelay.qmgr.scheduler import Scheduler
 from fastrelay.qmgr.settings import QmgrSettings, TransportSettings, read_transport_settings
 from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.qmgr.waiting import Ramp, Source, WaitingRoom
+from fastrelay.tables.pending import Pending, again
 
 ACTIVATED_A_RUN = 50  # messages read back from the queue before the loop gets its turn
 
@@ -141,14 +142,31 @@ class QueueManager:
     ) -> None:
         room = self._active.share()
         self._active.add(message, len(pending))
-        if message.total == 1 and not unparked and not flushed:
-            delivery = self._activation.single(message, pending[0], room)
-            if delivery is not None:
-                message.pending = 1
-                self._log_active(message)
-                self.scheduler.add(delivery)
-                return
-        self._follow(message, self._activation.plan(message, pending, room, unparked, flushed))
+        try:
+            if message.total == 1 and not unparked and not flushed:
+                delivery = self._activation.single(message, pending[0], room)
+                if delivery is not None:
+                    message.pending = 1
+                    self._log_active(message)
+                    self.scheduler.add(delivery)
+                    return
+            plan = self._activation.plan(message, pending, room, unparked, flushed)
+        except Pending as wait:
+            plan_again = again(wait, self._activation.plan, message, pending, room, unparked, flushed)
+            self._around.run(self._start_later(message, pending, plan_again))
+            return
+        self._follow(message, plan)
+
+    async def _start_later(
+        self, message: ActiveMessage, pending: Sequence[int], plan_again: Awaitable[Plan]
+    ) -> None:
+        """A table has to be waited for: the message is active meanwhile, and holds up no other."""
+        try:
+            plan = await plan_again
+        except self._around.unresolvable:
+            plan = self._activation.unresolved(pending)
+        if self.active.get(message.entry.message_id) is message:  # nobody deleted or held it
+            self._follow(message, plan)
 
     def _follow(self, message: ActiveMessage, plan: Plan) -> None:
         message.parked_at = plan.parked_at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,5 +31,6 @@ class Surroundings:
     log_outcome: Callable[[Delivery, Outcome], object]
     bounce: Callable[[ActiveMessage, list[tuple[int, Outcome]]], object]  # and then settled(message)
     schedule_pump: Callable[[], object]
+    run: Callable[[Coroutine[Any, Any, None]], object]  # beside everything else; for what must wait
     clock: Callable[[], float]
     random: Callable[[], float]  # 0..1

@@ -158,4 +158,6 @@ class Transport:
                 break
             if destination.is_idle():
                 del self.idle[destination]
-                del self.destinations[destination.name]
+                # one that was forgotten before, when mail was parked there late, may have a successor
+                if self.destinations.get(destination.name) is destination:
+                    del self.destinations[destination.name]

@@ -2,8 +2,9 @@
 
 The queue manager asks for the next one when the active queue has room: one new, then one deferred, as
 qmgr(8) does, so that neither kind starves the other. What leaves is rate limited by a ramp after a
-restart or a flush. Invariant: a heap item counts only while entry.next_try is the item's due time, so
-that an entry rescheduled, held or deleted leaves nothing to search for.
+restart or a flush. Entries due later than the next are in lists, one a SPAN of due times, which cost eight
+bytes an entry; one list at a time is made a heap. Invariant: an entry counts only where entry.next_try
+says it is due, so that one rescheduled, held or deleted leaves nothing to search for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 Item = tuple[float, int, Any]  # due, tie-break, entry
 
+SPAN = 4.0  # seconds
 RAMP_START = 100.0  # messages a second
 RAMP_LIMIT = 5000.0
 
@@ -42,8 +44,12 @@ class Ramp:
 class WaitingRoom:
     def __init__(self) -> None:
         self.incoming: deque[Any] = deque()
-        self._heap: list[Item] = []
-        self._flushed: deque[Item] = deque()
+        self._near: list[Item] = []  # a heap of what is due up to the end of span `_reached`
+        self._reached = -1
+        self._later: dict[int, list[Any]] = {}  # by span
+        self._earliest: dict[int, float] = {}  # a due time at or before the first of that span
+        self._spans: list[int] = []  # a heap of the keys of _later
+        self._flushed: deque[tuple[int, list[Any]]] = deque()  # by span; a list is taken from its end
         self._sequence = itertools.count()
         self._deferred_turn = False
 
@@ -54,26 +60,30 @@ class WaitingRoom:
     def schedule(self, entry: Any, due: float) -> bool:
         """True: it is the first one due."""
         entry.next_try = due
-        heapq.heappush(self._heap, (due, next(self._sequence), entry))
-        return self._heap[0][0] == due
+        span = span_of(due)
+        if span > self._reached:
+            return self._add_later(entry, span, due)
+        heapq.heappush(self._near, (due, next(self._sequence), entry))
+        return self._near[0][0] == due
 
     def load(self, entries: Iterable[tuple[Any, float]]) -> None:
         """Many at once, at start."""
         for entry, due in entries:
-            entry.next_try = due
-            self._heap.append((due, next(self._sequence), entry))
-        heapq.heapify(self._heap)
+            self.schedule(entry, due)
 
     def flush(self) -> None:
         """Everything deferred is due; roughly in the order it would have been."""
-        self._flushed.extend(self._heap)
-        self._heap = []
+        for due, _, entry in sorted(self._near):
+            self._flushed.append((span_of(due), [entry]))
+        for span in sorted(self._later):
+            self._flushed.append((span, self._later[span][::-1]))
+        self._near, self._later, self._earliest, self._spans = [], {}, {}, []
 
     def next_due(self, fresh: bool, deferred: bool) -> float | None:
         """When there is something to take; `fresh` and `deferred` say what may be taken."""
         if (fresh and self.incoming) or (deferred and self._flushed):
             return 0.0
-        return self._heap[0][0] if deferred and self._heap else None
+        return self._first_due() if deferred else None
 
     def take(self, now: float, fresh: bool, deferred: bool) -> tuple[Any, Source] | None:
         """The next entry to activate, if there is one."""
@@ -86,15 +96,55 @@ class WaitingRoom:
         return self._take_deferred(now) if deferred else None
 
     def _has_due(self, now: float) -> bool:
-        return bool(self._flushed) or (bool(self._heap) and self._heap[0][0] <= now)
+        if self._flushed:
+            return True
+        while not self._near and self._spans and self._earliest[self._spans[0]] <= now:
+            self._reach(heapq.heappop(self._spans))
+        return bool(self._near) and self._near[0][0] <= now
+
+    def _first_due(self) -> float | None:
+        if self._near:
+            return self._near[0][0]
+        return self._earliest[self._spans[0]] if self._spans else None
 
     def _take_deferred(self, now: float) -> tuple[Any, Source] | None:
         while self._flushed:
-            due, _, entry = self._flushed.popleft()
-            if entry.next_try == due:
+            span, entries = self._flushed[0]
+            entry = entries.pop()
+            if not entries:
+                self._flushed.popleft()
+            if span_of(entry.next_try) == span:
                 return entry, Source.FLUSHED
-        while self._heap and self._heap[0][0] <= now:
-            due, _, entry = heapq.heappop(self._heap)
+        while self._has_due(now):
+            due, _, entry = heapq.heappop(self._near)
             if entry.next_try == due:
                 return entry, Source.DEFERRED
         return None
+
+    def _add_later(self, entry: Any, span: int, due: float) -> bool:
+        """True: it is the first one due."""
+        waiting = self._later.get(span)
+        if waiting is None:
+            self._later[span] = [entry]
+            heapq.heappush(self._spans, span)
+        else:
+            waiting.append(entry)
+        if waiting is None or due < self._earliest[span]:
+            self._earliest[span] = due
+            return not self._near and self._spans[0] == span
+        return False
+
+    def _reach(self, span: int) -> None:
+        """Its time has come."""
+        self._reached = span
+        del self._earliest[span]
+        self._near = [
+            (entry.next_try, next(self._sequence), entry)
+            for entry in self._later.pop(span)
+            if span_of(entry.next_try) == span
+        ]
+        heapq.heapify(self._near)
+
+
+def span_of(due: float) -> int:
+    return int(due // SPAN)

@@ -16,10 +16,11 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from fastrelay._core import ReceiveSession, Status
+from fastrelay.tables.pending import Pending, again
 from fastrelay.wire import replies
 
 if TYPE_CHECKING:
-    from fastrelay.smtpd.service import Service
+    from fastrelay.smtpd.service import Client, Service
 
 NEED_DATA, WAIT, MESSAGE_READY, DELAY, CLOSE = (int(s) for s in Status)
 WRITE_LIMIT = 65536  # bytes of unsent replies; above, the client is not read
@@ -142,9 +143,23 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._greet(address, name)
 
+    async def _meet(self, client: Awaitable[Client]) -> None:
+        found = await client
+        self._task = None
+        if not self._transport.is_closing():
+            self._open(found)
+
     def _greet(self, address: str, name: bytes) -> None:
         service = self._service
-        client = service.client(address, name)
+        try:
+            client = service.client(address, name)
+        except Pending as pending:  # a table of mynetworks, for local_header_rewrite_clients
+            self._task = service.loop.create_task(self._meet(again(pending, service.client, address, name)))
+            return
+        self._open(client)
+
+    def _open(self, client: Client) -> None:
+        service = self._service
         session = self.session = ReceiveSession(service.rules, client, service.journal)
         service.journal.connected(client)
         if service.settings.smtpd_forbid_unauth_pipelining and (self._early or self._has_unread_input()):

@@ -18,6 +18,7 @@ from fastrelay.rewrite.recipients import RecipientCheck, Unknown
 from fastrelay.rewrite.resolve import AddressClass, Resolver
 from fastrelay.smtpd.settings import SmtpdSettings
 from fastrelay.tables import TableError
+from fastrelay.tables.pending import Pending, again, ask
 from fastrelay.wire.replies import R451_TABLE_FAILURE_TEXT
 
 PERMIT = object()
@@ -186,6 +187,9 @@ class RecipientChecks:
                     return self._wait(session, candidate, answer, position, index + 1)
         except TableError as error:
             return self._failed(error, candidate)
+        except Pending as pending:
+            answer = again(pending, restrict, session, candidate)
+            return self._wait(session, candidate, answer, position, index + 1)
         return None
 
     async def _wait(
@@ -196,13 +200,13 @@ class RecipientChecks:
             while position < len(self._chains):
                 restrictions = self._chains[position]
                 while True:
-                    if answer is not None and answer is not PERMIT and not isinstance(answer, bytes):
+                    while answer is not None and answer is not PERMIT and not isinstance(answer, bytes):
                         answer = await answer
                     if isinstance(answer, bytes):
                         return answer
                     if answer is PERMIT or index >= len(restrictions):
                         break
-                    answer = restrictions[index](session, candidate)
+                    answer = ask(restrictions[index], session, candidate)
                     index += 1
                 position, index, answer = position + 1, 0, None
         except TableError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
+from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.cleanup.received import Clockface, ReceivedHeader
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
@@ -17,7 +18,9 @@ from fastrelay.smtpd.connection import Connection
 from fastrelay.smtpd.journal import Journal
 from fastrelay.smtpd.restrictions import RecipientChecks
 from fastrelay.smtpd.settings import SmtpdSettings
-from fastrelay.tables import AddressMatcher, Maps, TableError
+from fastrelay.tables import AddressMatcher, Maps, TableError, open_table
+from fastrelay.tables.maps import Opener
+from fastrelay.tables.pending import ask
 from fastrelay.wire.extensions import ehlo_reply
 
 Submit = Callable[[int, Envelope, Content, Callable[[bytes | None], None]], None]
@@ -39,7 +42,7 @@ class Client:
 
     @property
     def in_mynetworks(self) -> bool:
-        """Raises TableError when a table of mynetworks cannot answer."""
+        """Raises TableError when a table of mynetworks cannot answer, Pending when it must be waited for."""
         if self._trusted is None:
             name = b"" if self.name == UNKNOWN else self.name
             self._trusted = self._networks.matches(self.address, name)
@@ -61,6 +64,7 @@ class Surroundings:
     has_room: Callable[[int], bool]
     submit: Submit
     names: ClientNames
+    open_table: Opener = open_table
 
 
 class Service:
@@ -74,7 +78,9 @@ class Service:
         self._memory_is_tight = False
         self._received = ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode())
         self._clock = Clockface()
-        self._forbidden = ForbiddenCommands(settings.smtpd_forbidden_commands, around.journal)
+        self._forbidden = ForbiddenCommands(
+            settings.smtpd_forbidden_commands, around.journal, around.open_table
+        )
         self._local_words = frozenset(word.lower() for word in settings.local_header_rewrite_clients)
         self.rules = self._make_rules()
 
@@ -96,6 +102,7 @@ class Service:
             received=self._make_received,
             dates=self._make_dates,
             is_forbidden=self._forbidden,
+            header_addresses=header_addresses(settings),
         )
 
     def factory(self) -> Connection:
@@ -191,16 +198,32 @@ class Service:
         return self._clock.date, self._clock.stamp
 
 
+def header_addresses(settings: SmtpdSettings) -> tuple[AddressHeaders, AddressHeaders | None]:
+    """How header addresses are completed: for local clients, and for the others."""
+
+    def rewriter(origin: str, domain: str) -> AddressHeaders:
+        return AddressHeaders(
+            origin.encode() if settings.append_at_myorigin else b"",
+            domain.encode() if settings.append_dot_mydomain else b"",
+            settings.swap_bangpath,
+            settings.allow_percent_hack,
+            token_limit=settings.header_address_token_limit,
+        )
+
+    theirs = settings.remote_header_rewrite_domain
+    return rewriter(settings.myorigin, settings.mydomain), rewriter(theirs, theirs) if theirs else None
+
+
 class ForbiddenCommands:
     """smtpd_forbidden_commands: words, and tables that are asked for the word that the client sent."""
 
-    def __init__(self, specs: Sequence[str], journal: Journal) -> None:
+    def __init__(self, specs: Sequence[str], journal: Journal, opener: Opener) -> None:
         self._journal = journal
         self._words = frozenset(spec.upper().encode() for spec in specs if ":" not in spec)
-        self._maps = Maps([spec for spec in specs if ":" in spec])
+        self._maps = Maps([spec for spec in specs if ":" in spec], opener)
 
-    def __call__(self, word: bytes) -> bool:
-        return word.upper() in self._words or word[-1:] == b":" or self._is_listed(word)
+    def __call__(self, word: bytes) -> bool | Awaitable[bool]:
+        return word.upper() in self._words or word[-1:] == b":" or ask(self._is_listed, word)
 
     def _is_listed(self, word: bytes) -> bool:
         """A table that cannot answer ends no session, as with Postfix."""

@@ -52,6 +52,14 @@ class SmtpdSettings:
     always_add_missing_headers: bool
     undisclosed_recipients_header: str
     message_drop_headers: tuple[str, ...]
+    remote_header_rewrite_domain: str
+    header_address_token_limit: int
+    append_at_myorigin: bool
+    append_dot_mydomain: bool
+    swap_bangpath: bool
+    allow_percent_hack: bool
+    myorigin: str
+    mydomain: str
 
     fastrelay_smtpd_connection_limit: int
     fastrelay_content_memory_limit: int

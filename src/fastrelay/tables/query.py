@@ -3,10 +3,9 @@
 Source reads the parameters of one table: a file of `name = value` lines when its name begins with a slash
 or a dot, else `name_parameter` of main.cf. Templates turns a key into queries and the server's values into
 the answer, as Postfix's db_common(3): what a template needs and the key has not ends the lookup unasked.
-A wrong parameter is a SourceProblem with Postfix's words; the table shows it as its `problem`.
+A wrong parameter is a SourceProblem with Postfix's words; QueryTable shows it as its `problem`.
 
-    source = Source(name, how)                    # in the table's __init__, OSError or SourceProblem
-    templates = Templates(source, {"query": source.text("query", required=True)})
+    templates = Templates(source, {"query": sql_query(source)})   # in configure()
     text = templates.query("query", key, quote)   # in fetch(); None: not to be asked, so not found
     return templates.result(key, values)          # values: bytes, or None for NULL
 """
@@ -18,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from fastrelay.tables.options import Options
-from fastrelay.tables.table import TableError
+from fastrelay.tables.remote import RemoteTable
+from fastrelay.tables.table import TableError, strerror
 from fastrelay.tables.text import SyntaxProblem, logical_lines, printable, split_name_value
 
 Quote = Callable[[bytes], bytes]
@@ -102,6 +102,37 @@ class Source:
                     self.warnings.append(f"{self.name}, line {number}: overriding earlier entry: {name}")
                 values[name] = value
         return values
+
+
+class QueryTable(RemoteTable):
+    """A remote table with parameters; a type reads its own in `configure`."""
+
+    def __init__(self, name: str, how: Options) -> None:
+        super().__init__(name, how)
+        try:
+            source = Source(name, how, self.label)
+            self.warnings = source.warnings
+            self.configure(source)
+        except OSError as error:
+            self.problem = f"open {name}: {strerror(error)}"
+        except SourceProblem as error:
+            self.problem = str(error)
+
+    def configure(self, source: Source) -> None:
+        """Read the parameters; SourceProblem when one is wrong."""
+        raise NotImplementedError
+
+
+def sql_query(source: Source) -> str:
+    """`query`, or the one that is made of the obsolete parameters."""
+    query = source.text("query")
+    if query:
+        return query
+    table, select, where = [
+        source.text(each, required=True) for each in ("table", "select_field", "where_field")
+    ]
+    more = source.text("additional_conditions")
+    return " ".join(["SELECT", select, "FROM", table, "WHERE", where, "= '%s'", more])
 
 
 @dataclass(slots=True)

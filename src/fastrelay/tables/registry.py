@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from fastrelay.tables.cidr import CidrTable
 from fastrelay.tables.compound import PipeTable, UnionTable
@@ -30,9 +31,13 @@ from fastrelay.tables.unix import UnixTable
 
 Factory = Callable[[str, Options], Table]
 
+EXTRAS = {  # the class in tables/<type>.py, and the library that it needs
+    "sqlite": ("SqliteTable", "sqlite3"),
+}
+
 
 def _extra(kind: str, table: str, library: str) -> Factory:
-    """A type of an optional library: `table` of tables/<kind>.py, imported when such a table is opened."""
+    """A type whose library may be missing; its file is imported when such a table is opened."""
 
     def make(name: str, how: Options) -> Table:
         try:
@@ -54,6 +59,7 @@ TYPES: dict[str, Factory] = {
     "hash": lambda name, how: HashTable(name, how.fold, how.utf8),
     "inline": lambda name, how: InlineTable(name, choose_fold(how.fold, how.utf8)),
     "internal": lambda name, how: InternalTable(name, choose_fold(how.fold, how.utf8)),
+    "ldap": _extra("ldap", "LdapTable", "ldap"),
     "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
     "pipemap": lambda name, how: PipeTable(name, lambda spec: _open(spec, how), how),
     "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
@@ -66,6 +72,7 @@ TYPES: dict[str, Factory] = {
     "unionmap": lambda name, how: UnionTable(name, lambda spec: _open(spec, how), how),
     "unix": lambda name, how: UnixTable(name, choose_fold(how.fold, how.utf8)),
 }
+TYPES |= {kind: _extra(kind, *extra) for kind, extra in EXTRAS.items()}
 COMPILED_TYPES = ("hash", "btree", "lmdb")  # what postmap can make
 
 
@@ -76,7 +83,7 @@ def open_table(spec: str, *, fold: bool = True, utf8: bool = True, around: Surro
 
 def table_types() -> list[str]:
     """What `postconf -m` lists."""
-    return sorted(TYPES)
+    return sorted(kind for kind in TYPES if kind not in EXTRAS or find_spec(EXTRAS[kind][1]))
 
 
 def _open(spec: str, how: Options) -> Table:

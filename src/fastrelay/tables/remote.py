@@ -10,6 +10,7 @@ connections (`connection_limit`, which a type's pool obeys).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from time import monotonic
 from typing import ClassVar
@@ -71,6 +72,8 @@ class RemoteTable(Table):
 
     def _ask(self, key: bytes) -> bytes | None:
         """What came since the evaluation began, or Pending."""
+        if self.problem is not None:
+            raise TableError(self.label, self.problem)
         known = recall(self, key)
         if known is None:
             raise Pending({(self, key): self._lookup(key)})
@@ -142,6 +145,8 @@ class ServerProblem(Exception):
 def reason_of(error: Exception) -> str:
     """In one line: the system's words, or a library's with the kind of error."""
     if isinstance(error, OSError) and error.strerror:
+        if type(error).__module__ == "builtins" and error.errno:
+            return os.strerror(error.errno)  # asyncio has words of its own
         return error.strerror
     if isinstance(error, ServerProblem):
         return str(error)

@@ -28,6 +28,17 @@ PARAMETERS = (
         "permit_inet_interfaces",
         "The clients whose mail gets missing headers, and its header addresses completed.",
     ),
+    text(
+        "remote_header_rewrite_domain",
+        "",
+        "What completes header addresses of other clients, who then get missing headers too; empty: nothing.",
+    ),
+    integer(
+        "header_address_token_limit",
+        "10240",
+        "The address tokens of one header; what follows them is dropped when the header is rewritten.",
+        minimum=1,
+    ),
     text("undisclosed_recipients_header", "", "The To: header to add when there is no recipient header."),
     names(
         "message_drop_headers",

@@ -1,0 +1,418 @@
+"""ldap: against slapd: as Debian's postmap answers, and what the server, or who says to be it, may do."""
+
+import asyncio
+import itertools
+import resource
+import subprocess
+import threading
+import time
+
+import pytest
+from remote_tools import ERROR, ask_ours, compare, look_up, open_remote, run
+from tables_tools import Tools, needs_postmap
+
+from support.relay import until
+from support.remote_servers import Slapd
+from support.scripted_server import ScriptedServer, silent
+
+pytest.importorskip(
+    "ldap", reason="python-ldap is not here: apt-get install libldap-dev libsasl2-dev, then make"
+)
+
+PEOPLE = "ou=people,dc=test"
+
+
+def entry(dn, *lines):
+    kind = "device" if PEOPLE not in dn else "person"
+    name = dn.split(",")[0].removeprefix("cn=")
+    more = ["sn: x"] if kind == "person" else []
+    return "\n".join(
+        [f"dn: {dn}", f"objectClass: {kind}", "objectClass: mailThing", f"cn: {name}", *more, *lines, ""]
+    )
+
+
+LDIF = "\n".join(
+    [
+        "dn: dc=test\nobjectClass: dcObject\nobjectClass: organization\no: test\ndc: test\n",
+        f"dn: {PEOPLE}\nobjectClass: organizationalUnit\nou: people\n",
+        entry(
+            f"cn=ann,{PEOPLE}",
+            "mailacceptinggeneralid: ann@example.com",
+            "mailacceptinggeneralid: ann",
+            "maildrop: ann@mail.example.com",
+            "maildrop: ann2@mail.example.com",
+            "mail: ann@real.example",
+        ),
+        entry(
+            f"cn=bob,{PEOPLE}",
+            "mailacceptinggeneralid: bob@example.com",
+            "maildrop: plainbob",
+            "mail: bob@real.example",
+        ),
+        entry(
+            f"cn=odd,{PEOPLE}",
+            "mailacceptinggeneralid: o(dd)*\\x@example.com",
+            "mailacceptinggeneralid: é@example.com",
+            "maildrop: odd@mail.example.com",
+        ),
+        f"dn: cn=o\\2Cd \\22d\\2B,{PEOPLE}\nobjectClass: person\nobjectClass: mailThing\n"
+        'cn: o,d "d+\nsn: x\nmaildrop: comma\n',
+        entry(f"cn=nodrop,{PEOPLE}", "mailacceptinggeneralid: nodrop@example.com"),
+        entry(
+            f"cn=parts,{PEOPLE}",
+            "mailacceptinggeneralid: parts@example.com",
+            "maildrop: @onlydomain.example",
+            "maildrop: user@",
+        ),
+        entry(
+            f"cn=num,{PEOPLE}",
+            "mailacceptinggeneralid: num@example.com",
+            "maildrop: 12345",
+            "maildrop: TRUE",
+            "blob:: /wD+",
+            "mail: x@y.example",
+        ),
+        entry(
+            "cn=team,dc=test",
+            "mailacceptinggeneralid: team@example.com",
+            f"memberdn: cn=ann,{PEOPLE}",
+            f"memberdn: cn=bob,{PEOPLE}",
+            f"memberdn: cn=gone,{PEOPLE}",
+            "maildrop: team-own@example.com",
+            "mail: team@mail.example",
+        ),
+        entry(
+            "cn=urls,dc=test",
+            "mailacceptinggeneralid: urls@example.com",
+            f"memberurl: ldap:///{PEOPLE}?maildrop?sub?(cn=a*)",
+            f"memberurl: ldap:///{PEOPLE}??one?(cn=b*)",
+            f"memberurl: ldap:///{PEOPLE}?description?one?(cn=b*)",
+        ),
+        entry("cn=badurl,dc=test", "mailacceptinggeneralid: badurl@example.com", "memberurl: not a dn"),
+        entry("cn=loop,dc=test", "mailacceptinggeneralid: loop@example.com", "memberdn: cn=loop,dc=test"),
+        entry("cn=nested,dc=test", "mailacceptinggeneralid: nested@example.com", "memberdn: cn=team,dc=test"),
+    ]
+)
+MEMBERS = {"special_result_attribute": "memberdn"}
+ADMIN = {"bind": "yes", "bind_dn": "cn=admin,dc=test"}
+CASES = [
+    ("ann@example.com", {}),
+    ("ann", {}),
+    ("ANN@EXAMPLE.COM", {"result_format": "%S|%s"}),
+    ("nobody@example.com", {}),
+    ("*", {}),
+    ("", {}),
+    ("o(dd)*\\x@example.com", {}),
+    ("é@example.com", {}),
+    (b"\xe9@example.com", {}),
+    ("nodrop@example.com", {}),
+    ("parts@example.com", {}),
+    ("parts@example.com", {"result_format": "%u"}),
+    ("parts@example.com", {"result_format": "%d"}),
+    ("num@example.com", {}),
+    ("num@example.com", {"result_attribute": "blob"}),
+    ("num@example.com", {"result_attribute": "cn maildrop, mail"}),
+    ("num@example.com", {"result_attribute": "MAIL  sn"}),
+    ("num@example.com", {"result_attribute": ""}),
+    ("team@example.com", MEMBERS),
+    ("team@example.com", {**MEMBERS, "leaf_result_attribute": "maildrop", "result_attribute": ""}),
+    ("team@example.com", {**MEMBERS, "leaf_result_attribute": "maildrop"}),
+    ("team@example.com", {**MEMBERS, "leaf_result_attribute": "mail"}),
+    ("team@example.com", {**MEMBERS, "terminal_result_attribute": "mail"}),
+    ("ann@example.com", {**MEMBERS, "leaf_result_attribute": "maildrop", "result_attribute": "mail"}),
+    ("team@example.com", {**MEMBERS, "expansion_limit": "2"}),
+    ("team@example.com", {**MEMBERS, "expansion_limit": "4"}),
+    ("team@example.com", {**MEMBERS, "expansion_limit": "2", "result_format": "%d"}),
+    ("team@example.com", {"special_result_attribute": "maildrop"}),
+    ("nested@example.com", {**MEMBERS, "recursion_limit": "1"}),
+    ("nested@example.com", {**MEMBERS, "recursion_limit": "2"}),
+    ("nested@example.com", {**MEMBERS, "recursion_limit": "3"}),
+    ("loop@example.com", {**MEMBERS, "recursion_limit": "5"}),
+    ("loop@example.com", MEMBERS),
+    ("loop@example.com", {**MEMBERS, "recursion_limit": "0"}),
+    ("urls@example.com", {"special_result_attribute": "memberurl"}),
+    ("urls@example.com", {"special_result_attribute": "memberurl", "result_attribute": "maildrop mail"}),
+    ("badurl@example.com", {"special_result_attribute": "memberurl"}),
+    ("any@example.com", {"query_filter": "(objectClass=*)", "size_limit": "2"}),
+    ("any@example.com", {"query_filter": "(objectClass=*)", "result_attribute": "cn"}),
+    ("any@example.com", {"query_filter": "(cn=t*)", "result_attribute": "cn", "scope": "one"}),
+    ("any@example.com", {"query_filter": "(objectClass=*)", "result_attribute": "o", "scope": "base"}),
+    ("any@example.com", {"query_filter": "(o=*)", "result_attribute": "o", "scope": "bogus"}),
+    ("any@example.com", {"query_filter": "(bad("}),
+    ("any@example.com", {"query_filter": "cn=%q"}),
+    ("ann@example.com", {"query_filter": "cn=%u", "search_base": PEOPLE}),
+    ("ann@example.com", {"query_filter": "cn=%3"}),
+    ("ann@example.com", {"search_base": f"cn=%u,{PEOPLE}"}),
+    ("nobody@example.com", {"search_base": f"cn=%u,{PEOPLE}"}),
+    ('o,d "d+@example.com', {"search_base": f"cn=%u,{PEOPLE}", "query_filter": "(cn=*)"}),
+    ("any@test", {"search_base": "dc=%1", "query_filter": "(o=*)", "result_attribute": "o"}),
+    ("a@example.com", {"search_base": "dc=nowhere"}),
+    ("a@example.com", {"search_base": "bogus"}),
+    ("a@example.com", {"search_base": ""}),
+    ("ann@example.com", {"domain": "other.com"}),
+    ("ann@example.com", {"domain": "example.com"}),
+    ("ann", {"domain": "example.com"}),
+    ("@example.com", {"domain": "example.com"}),
+    ("ann@example.com", {**ADMIN, "bind_pw": "secret"}),
+    ("ann@example.com", {**ADMIN, "bind_pw": "wrong"}),
+    ("ann@example.com", {**ADMIN, "bind_pw": ""}),
+    ("ann@example.com", {"bind": "yes"}),
+    ("ann@example.com", {"bind": "maybe"}),
+    ("ann@example.com", {"version": "2"}),
+    ("ann@example.com", {"version": "9"}),
+    ("ann@example.com", {"version": "2", "bind": "yes"}),
+    ("ann@example.com", {"dereference": "3"}),
+    ("ann@example.com", {"dereference": "9"}),
+    ("ann@example.com", {"start_tls": "yes"}),
+    ("ann@example.com", {"start_tls": "maybe"}),
+    ("ann@example.com", {"timeout": "abc"}),
+    ("ann@example.com", {"chase_referrals": "yes"}),
+    ("ann@example.com", {"result_format": "smtp:[%d]:%s:%S:%U:%1:%%"}),
+    ("ann@example.com", {"result_format": "x"}),
+    ("ann@example.com", {"result_format": "%9"}),
+    ("ann@example.com", {"result_format": ""}),
+    ("ann@example.com", {"result_filter": "<%s>"}),
+    ("ann@example.com", {"server_host": "127.0.0.1", "server_port": "{port}"}),
+    ("ann@example.com", {"server_host": "127.0.0.1:1 127.0.0.1:{port}"}),
+    ("ann@example.com", {"server_host": "ldap://127.0.0.1:1, ldap://127.0.0.1:{port}"}),
+    ("ann@example.com", {"server_host": "ldap://127.0.0.1:1"}),
+    ("ann@example.com", {"server_host": "http://127.0.0.1"}),
+]
+
+
+@pytest.fixture(scope="module")
+def slapd(tmp_path_factory: pytest.TempPathFactory):
+    with Slapd(tmp_path_factory.mktemp("slapd"), LDIF) as server:
+        yield server
+
+
+def table_file(directory, number, server, **settings):
+    """A parameter file; its path is the table's name."""
+    base = {"server_host": server.url, "search_base": "dc=test", "bind": "no", **settings}
+    path = directory / f"{number}.cf"
+    path.write_text("".join(f"{k} = {v.replace('{port}', str(server.port))}\n" for k, v in base.items()))
+    return f"ldap:{path}"
+
+
+@needs_postmap
+def test_ldap_answers_as_postmap_does(tools: Tools, slapd: Slapd):
+    questions = [
+        (
+            table_file(tools.directory, number, slapd, **settings),
+            key.encode() if isinstance(key, str) else key,
+        )
+        for number, (key, settings) in enumerate(CASES)
+    ]
+    ours = compare(tools, questions)
+    assert ours[0] == b"ann@mail.example.com,ann2@mail.example.com"
+
+
+def test_parameters_in_main_cf_and_servers_by_socket(tmp_path, slapd: Slapd):
+    parameters = {"dir_server_host": slapd.url, "dir_search_base": "dc=test", "dir_bind": "no"}
+
+    async def scene():
+        table = open_remote("ldap:dir", parameters=parameters)
+        found = await look_up(table, b"ann")
+        await table.close()
+        return found
+
+    assert run(scene()) == b"ann@mail.example.com,ann2@mail.example.com"
+    (tmp_path / "s").mkdir()
+    with Slapd(tmp_path / "s", LDIF, path=tmp_path / "ldapi") as server:
+        path = str(tmp_path / "ldapi").replace("/", "%2F")
+        spec = table_file(tmp_path, 1, server, server_host=f"ldapi://{path}")
+        assert ask_ours(spec, [b"bob@example.com"]) == [b"plainbob"]
+
+
+def test_many_lookups_share_few_connections(tmp_path, slapd: Slapd):
+    spec = table_file(tmp_path, 1, slapd)
+
+    async def scene():
+        table = open_remote(spec, fastrelay_table_connection_limit=2)
+        keys = [b"ann", b"bob@example.com", b"nobody"] + [b"%d@example.com" % n for n in range(40)]
+        found = await asyncio.gather(*(look_up(table, key) for key in keys))
+        connections = slapd.connections()
+        await table.close()
+        return found, connections
+
+    found, connections = run(scene())
+    assert found[:3] == [b"ann@mail.example.com,ann2@mail.example.com", b"plainbob", None]
+    assert set(found[3:]) == {None}
+    assert connections <= 2
+
+
+def test_a_server_that_restarts_is_used_again(tmp_path):
+    (tmp_path / "s").mkdir()
+    with Slapd(tmp_path / "s", LDIF) as server:
+        spec = table_file(tmp_path, 1, server)
+
+        async def scene():
+            said = []
+            table = open_remote(spec, said, fastrelay_table_retry_time=0.0, fastrelay_table_cache_time=0.0)
+            found = [await look_up(table, b"ann")]
+            server.stop()
+            found += [await look_up(table, b"ann"), await look_up(table, b"nobody")]
+            server.start()
+            found += [await look_up(table, b"ann"), await look_up(table, b"nobody")]
+            await table.close()
+            return found, said
+
+        found, said = run(scene())
+    ann = b"ann@mail.example.com,ann2@mail.example.com"
+    assert found == [ann, ERROR, ERROR, ann, None]
+    assert said == [f"{spec}: Connection refused"] * 2
+
+
+def element(tag, content):
+    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
+
+
+def message(number, operation):
+    return element(0x30, b"\x02\x01" + bytes([number]) + operation)
+
+
+def search_entry(name, value):
+    values = element(0x31, element(0x04, value))
+    attributes = element(0x30, element(0x30, element(0x04, b"maildrop") + values))
+    return message(1, element(0x64, element(0x04, name) + attributes))
+
+
+DONE = message(1, element(0x65, b"\x0a\x01\x00\x04\x00\x04\x00"))
+HOSTILE = {
+    "hangs up": lambda request: None,
+    "is silent": silent,
+    "sends garbage without end": lambda request: itertools.repeat(b"x" * 65536),
+    "sends half an element": lambda request: DONE[:-3],
+    "lies about a length": lambda request: DONE[:-1] + b"\x7f" + DONE,
+    "wants two gigabytes": lambda request: itertools.chain(
+        [b"\x30\x84\x7f\xff\xff\xff\x02\x01\x01"], itertools.repeat(b"x" * 65536)
+    ),
+    "sends entries without end": lambda request: itertools.repeat(search_entry(b"cn=x", b"x" * 9000)),
+    "answers somebody else": lambda request: itertools.repeat(message(9, element(0x65, DONE[-7:])), 1000),
+    "has a name that is no text": lambda request: search_entry(b"cn=\xff", b"x") + DONE,
+    "nests without end": lambda request: b"\x30\x80" * 50_000,
+    "gives notice": lambda request: message(0, element(0x78, b"\x0a\x01\x34\x04\x00\x04\x00")),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_server_is_an_error_within_bounds(tmp_path, what):
+    with ScriptedServer(HOSTILE[what]) as server:
+        server.url = f"ldap://{server.address}"
+        spec = table_file(tmp_path, 1, server, timeout="1")
+        before, memory = time.monotonic(), resource_peak()
+        assert ask_ours(spec, [b"one"]) == [ERROR]
+    assert time.monotonic() - before < 20
+    assert resource_peak() - memory < 60_000_000
+
+
+def resource_peak():
+    """Bytes that this process ever held; libldap's are no objects of Python's."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("kind", ["ldap", "ldaps", "bind", "start_tls"])
+def test_a_mute_server_stalls_nobody_else(tmp_path, kind):
+    """The loop goes on, whatever step of a connection never ends; the threads end with the lookup."""
+    settings = {"bind": "yes"} if kind == "bind" else {"start_tls": "yes"} if kind == "start_tls" else {}
+    with ScriptedServer(silent) as server:
+        server.url = f"{'ldaps' if kind == 'ldaps' else 'ldap'}://{server.address}"
+        spec = table_file(tmp_path, 1, server, timeout="1", **settings)
+
+        async def scene():
+            table = open_remote(spec)
+            lookups = [asyncio.create_task(look_up(table, b"%d" % n)) for n in range(8)]
+            cpu, ticks, worst, last = time.process_time(), 0, 0.0, time.monotonic()
+            while not all(task.done() for task in lookups):
+                await asyncio.sleep(0.005)
+                now = time.monotonic()
+                ticks, worst, last = ticks + 1, max(worst, now - last), now
+            cpu = time.process_time() - cpu
+            await table.close()
+            return [task.result() for task in lookups], ticks, worst, cpu
+
+        answers, ticks, worst, cpu = run(scene())
+    assert answers == [ERROR] * 8
+    assert ticks > 30
+    assert worst < 0.5, worst
+    assert cpu < 0.6, cpu
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("ldap")])
+
+
+TLS = """\
+TLSCACertificateFile {0}/ca.pem
+TLSCertificateFile {0}/server.pem
+TLSCertificateKeyFile {0}/server.key
+TLSVerifyClient allow
+authz-regexp cn=client cn=ann,ou=people,dc=test
+"""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory):
+    """ca.pem, server.pem for 127.0.0.1 with server.key, client.pem with client.key, other.pem."""
+    directory = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True, timeout=60)
+
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+    for name in ("ca", "other"):
+        openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    for name in ("server", "client"):
+        alternative = ["-addext", "subjectAltName=IP:127.0.0.1"] if name == "server" else []
+        issuer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
+        openssl(
+            *new,
+            *issuer,
+            *alternative,
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.pem",
+        )
+    return directory
+
+
+@needs_postmap
+@pytest.mark.parametrize("secure", [False, True])
+def test_tls_as_postmap_does(tools: Tools, certificates, secure):
+    (tools.directory / "s").mkdir()
+    with Slapd(tools.directory / "s", LDIF, TLS.format(certificates), secure) as server:
+        ca, other = certificates / "ca.pem", certificates / "other.pem"
+        base = {} if secure else {"start_tls": "yes"}
+        strict = {**base, "tls_require_cert": "yes"}
+        cases = {
+            "unchecked": base,
+            "checked": {**strict, "tls_ca_cert_file": str(ca)},
+            "wrong authority": {**strict, "tls_ca_cert_file": str(other)},
+            "wrong name": {
+                **strict,
+                "tls_ca_cert_file": str(ca),
+                "server_host": server.url.replace("127.0.0.1", "localhost"),
+            },
+        }
+        questions = [
+            (table_file(tools.directory, number, server, **settings), b"bob@example.com")
+            for number, settings in enumerate(cases.values())
+        ]
+        ours = dict(zip(cases, compare(tools, questions), strict=True))
+        assert ours == {
+            "unchecked": b"plainbob",
+            "checked": b"plainbob",
+            "wrong authority": ERROR,
+            "wrong name": ERROR,
+        }
+        external = {
+            **strict,
+            "tls_ca_cert_file": str(ca),
+            "tls_cert": str(certificates / "client.pem"),
+            "tls_key": str(certificates / "client.key"),
+            "bind": "sasl",
+            "sasl_mechs": "EXTERNAL",
+        }
+        assert ask_ours(table_file(tools.directory, 9, server, **external), [b"ann"]) != [ERROR]
+        nobody = {**external, "tls_cert": "", "tls_key": ""}
+        assert ask_ours(table_file(tools.directory, 9, server, **nobody), [b"ann"]) == [ERROR]
