@@ -1,16 +1,22 @@
 """The keys under which an address is looked up in a table, and in which order (ADDRESS_..., transport(5)).
 
-resolve.py and recipients.py build on it. Keys are internal (unquoted); the tables
-fold them to lower case. A key that is only a part of the address is not shown to tables that match
-patterns, so that a pattern for a domain is not tried on a user name (Postfix's DICT_FLAG_FIXED).
+resolve.py, recipients.py and mapping.py build on it. The tables fold keys to lower case. A key that is only
+a part of the address is not shown to tables that match patterns, so that a pattern for a domain is not
+tried on a user name (Postfix's DICT_FLAG_FIXED). A local part that has to be quoted is looked up in quotes;
+what only looks (mail_addr_find(3)) then tries it without, what rewrites (mail_addr_map(3)) does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from fastrelay.rewrite._address import Address
 
 UNSPLIT = frozenset({b"postmaster", b"mailer-daemon"})
+_ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
+_PLAIN = re.compile(_ATEXT + rb"(?:\." + _ATEXT + rb")*")
 
 
 class Table(Protocol):
@@ -41,6 +47,14 @@ class Matcher(Protocol):
     def matches(self, domain: bytes, /) -> bool: ...
 
 
+class Key(NamedTuple):
+    """`whole`: all tables may see it; `extension`, with its delimiter, is what it leaves out."""
+
+    text: bytes
+    whole: bool = False
+    extension: bytes = b""
+
+
 class AddressMaps:
     """A parameter's tables, asked for addresses. False when the parameter names none."""
 
@@ -61,11 +75,22 @@ class AddressMaps:
                 return value
         return None
 
+    def find_key(self, keys: Iterable[Key]) -> tuple[Key, bytes] | None:
+        """The first key that is there, and its value."""
+        for key in keys:
+            value = self.find(key.text) if key.whole else self.find_partial(key.text)
+            if value is not None:
+                return key, value
+        return None
+
     def find_address(self, local: bytes, domain: bytes, user: bytes, is_local: bool) -> bytes | None:
         """mail_addr_find(3): user+ext@domain, user@domain, for our domains user+ext and user, then @domain.
 
         `user` is the local part without its extension.
         """
+        if not _PLAIN.fullmatch(local):
+            found = self.find_key(both_forms(Address(local, domain), user, is_local))
+            return found[1] if found else None
         value = self.find(local + b"@" + domain)
         if value is None and user != local:
             value = self.find_partial(user + b"@" + domain)
@@ -74,6 +99,67 @@ class AddressMaps:
             if value is None and user != local:
                 value = self.find_partial(user)
         return value if value is not None else self.find_partial(b"@" + domain)
+
+
+class AddressKeys:
+    """The keys of mail_addr_map(3): quoted as in external form, with what each leaves out of the address."""
+
+    def __init__(
+        self, delimiters: str, owner_request_special: bool, myorigin: str, is_local: Callable[[bytes], bool]
+    ) -> None:
+        self._delimiters = delimiters.encode()
+        self._owner_request_special = owner_request_special
+        self._origin = myorigin.encode().lower()
+        self._is_local = is_local
+
+    def external(self, address: Address) -> list[Key]:
+        user = self.user(address.local)
+        return external_keys(address, user, self.is_local(address.domain))
+
+    def find(self, maps: AddressMaps, address: Address) -> bytes | None:
+        """mail_addr_find(3)."""
+        if not maps:
+            return None
+        user = self.user(address.local)
+        return maps.find_address(address.local, address.domain, user, self.is_local(address.domain))
+
+    def user(self, local: bytes) -> bytes:
+        return split_extension(local, self._delimiters, self._owner_request_special)[0]
+
+    def is_local(self, domain: bytes) -> bool:
+        return domain == self._origin or self._is_local(domain)
+
+
+def external_keys(address: Address, user: bytes, is_local: bool) -> list[Key]:
+    """`user` is the local part without its extension."""
+    if not address.domain:  # the null address has one key: ""
+        return [Key(address.external or b'""', whole=True)]
+    extension = address.local[len(user) :]
+    short = Address(user, address.domain).external if extension else b""
+    keys = [Key(address.external, whole=True)]
+    if extension:
+        keys.append(Key(short, extension=extension))
+    if is_local:
+        size = len(address.domain) + 1
+        keys.append(Key(address.external[:-size]))
+        if extension:
+            keys.append(Key(short[:-size], extension=extension))
+    keys.append(Key(b"@" + address.domain))
+    return keys
+
+
+def both_forms(address: Address, user: bytes, is_local: bool) -> list[Key]:
+    """Each key quoted, then without quotes."""
+    keys = []
+    plain = {False: address.local, True: user}
+    for key in external_keys(address, user, is_local):
+        keys.append(key)
+        if key.text[:1] == b'"':
+            local = plain[bool(key.extension)]
+            text = local + b"@" + address.domain if key.text.endswith(b"@" + address.domain) else local
+            if text != key.text:
+                keys.append(key._replace(text=text))
+    return keys
 
 
 def split_extension(local: bytes, delimiters: bytes, owner_request_special: bool) -> tuple[bytes, bytes]:

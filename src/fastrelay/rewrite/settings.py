@@ -31,3 +31,29 @@ class ResolveSettings(RewriteSettings):
     allow_untrusted_routing: bool
     parent_domain_matches_subdomains: tuple[str, ...]
     show_user_unknown_table_name: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSettings(RewriteSettings):
+    """canonical, virtual and generic maps, masquerading."""
+
+    recipient_delimiter: str
+    owner_request_special: bool
+    propagate_unmatched_extensions: tuple[str, ...]
+    canonical_classes: tuple[str, ...]
+    sender_canonical_classes: tuple[str, ...]
+    recipient_canonical_classes: tuple[str, ...]
+    masquerade_classes: tuple[str, ...]
+    masquerade_domains: tuple[str, ...]
+    virtual_alias_expansion_limit: int
+    virtual_alias_recursion_limit: int
+    virtual_alias_address_length_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeSettings(RewriteSettings):
+    """What is done to an envelope at the end of data."""
+
+    always_bcc: str
+    empty_address_recipient: str
+    enable_original_recipient: bool
