@@ -56,6 +56,7 @@ class Stage(enum.IntEnum):
     RCPT = 2
     DATA = 3
     END_OF_DATA = 4
+    CLEANUP = 5  # what is done to the envelope before the message is stored
 
 
 cdef enum:
@@ -95,7 +96,8 @@ cdef class SessionRules:
     """What all sessions of one smtpd service share: limits in C, the fixed replies, and the callables of the shell.
 
     `checks` has a callable or None for each Stage, called with (session, argument) and answering None (go on),
-    a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `new_id(now)` and `queue_name(id)` name the message,
+    a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `cleanup` is one more
+    check, None when no envelope changes; it calls session.map_envelope(). `new_id(now)` and `queue_name(id)` name the message,
     `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(session, now)` the trace
     header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
     has the AddressHeaders of local clients and of the others, or None.
@@ -114,7 +116,7 @@ cdef class SessionRules:
     cdef bytes bare_lf_reply
 
     def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
-                 is_forbidden, header_addresses=(None, None)):
+                 is_forbidden, header_addresses=(None, None), cleanup=None):
         self.myhostname = settings.myhostname.encode()
         self.greeting = b"220 " + settings.smtpd_banner.encode("utf-8", "surrogateescape")
         self.helo_reply = b"250 " + self.myhostname
@@ -123,7 +125,7 @@ cdef class SessionRules:
             [name.encode() for name in settings.message_drop_headers], settings.header_size_limit,
             settings.undisclosed_recipients_header.encode("utf-8", "surrogateescape"), self.myhostname)
         self.local_headers, self.remote_headers = header_addresses
-        self.checks = tuple(checks)
+        self.checks = (*checks, cleanup)
         self.new_id, self.queue_name, self.has_room = new_id, queue_name, has_room
         self.rewrite, self.received, self.dates, self.is_forbidden = rewrite, received, dates, is_forbidden
         self.soft_errors, self.hard_errors = settings.smtpd_soft_error_limit, settings.smtpd_hard_error_limit
@@ -152,6 +154,8 @@ cdef class Transaction:
     cdef readonly uint64_t size  # as declared by SIZE=
     cdef readonly object message_id
     cdef readonly bytes queue_id
+    cdef Address mapped_sender  # as they are stored; None: as the client gave them
+    cdef list mapped_recipients
     cdef int overshoot
     cdef bint chunked, chunk_failed
     cdef uint64_t chunk_bytes
@@ -164,6 +168,8 @@ cdef class Transaction:
         self.size = 0
         self.message_id = None
         self.queue_id = b""
+        self.mapped_sender = None
+        self.mapped_recipients = None
         self.overshoot = 0
         self.chunked = self.chunk_failed = False
         self.chunk_bytes = 0
@@ -539,7 +545,12 @@ cdef class ReceiveSession:
             return self._data_checked(refusal)
         if stage == 0:
             return self._hello_checked(refusal)
-        return self._finish_message(refusal)
+        if stage == 5:
+            return self._finish_message() if refusal is None else self._content_refused(refusal)
+        if refusal is not None:
+            self.journal.reject(self, Verb(self._verb).name.encode(), refusal, b"")
+            return self._content_refused(refusal)
+        return self._check(5, b"")
 
     # Verbs -----------------------------------------------------------------------------------------
 
@@ -799,7 +810,11 @@ cdef class ReceiveSession:
             self.abandon()
         return self._check_errors()
 
-    cdef int _finish_message(self, bytes refusal) except -1:
+    def map_envelope(self, Address sender not None, list recipients not None):
+        """For the check of Stage.CLEANUP: what is to be stored and not what the client said."""
+        self.transaction.mapped_sender, self.transaction.mapped_recipients = sender, recipients
+
+    cdef int _finish_message(self) except -1:
         """Everything that is done to a message before it is durable, in the order of the flow."""
         cdef Transaction t = self.transaction
         cdef ContentScanner content = self._scanner
@@ -807,12 +822,10 @@ cdef class ReceiveSession:
         cdef bytes header, body
         cdef AddressHeaders addresses = self.rules.local_headers if self.client.is_local else self.rules.remote_headers
         cdef bint add_missing = self.rules.always_add_headers or addresses is not None or self.client.is_local
-        if refusal is not None:
-            self.journal.reject(self, Verb(self._verb).name.encode(), refusal, b"")
-            return self._content_refused(refusal)
+        cdef Address sender = t.sender if t.mapped_sender is None else t.mapped_sender
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
         t.recipients = unique_recipients(t.recipients, self.rules.duplicate_limit)
-        header = cleaner.clean(content, self.rules.received(self, self._now), addresses, add_missing, t.sender.external,
+        header = cleaner.clean(content, self.rules.received(self, self._now), addresses, add_missing, sender.external,
                                t.queue_id, date, stamp)
         if cleaner.hops >= self.rules.hop_limit:
             self.journal.too_many_hops(self)
@@ -827,8 +840,12 @@ cdef class ReceiveSession:
 
     cdef object _envelope(self, Py_ssize_t size, bytes message_id):
         cdef Transaction t = self.transaction
+        cdef Address sender = t.sender
+        cdef list recipients = t.recipients
+        if t.mapped_sender is not None:
+            sender, recipients = t.mapped_sender, unique_recipients(t.mapped_recipients, self.rules.duplicate_limit)
         return Envelope(
-            t.sender.external, t.recipients, self._now, size, t.flags | self._scanner.flags, t.envid, message_id,
+            sender.external, recipients, self._now, size, t.flags | self._scanner.flags, t.envid, message_id,
             self.client.name, self.client.address, self.helo, self.with_protocol)
 
     @property

@@ -95,8 +95,6 @@ def warnings(config: Config) -> list[str]:
     jailed = [service.name for service in config.services if service.chroot and service.command in OWN]
     if jailed:
         found.append(f"{file}: services are not chrooted yet: {', '.join(jailed)}")
-    if config.text("virtual_alias_maps"):
-        found.append("virtual_alias_maps: names virtual_alias_domains; addresses are not rewritten by it yet")
     return found
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fastrelay.config import Config, section
 from fastrelay.config.interfaces import receiving_interfaces
+from fastrelay.master.mappings import Mappings
 from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.rewrite.recipients import RecipientCheck, RecipientMaps
@@ -58,12 +59,19 @@ class Routing:
             settings,
             self.resolver,
             RecipientMaps(
-                rewriting=(),  # tables that rewrite are not read yet: what they would make known is not
+                rewriting=(
+                    self.maps("recipient_canonical_maps"),
+                    self.maps("canonical_maps"),
+                    self.maps("virtual_alias_maps"),
+                ),
                 local_recipient_maps=self.maps("local_recipient_maps"),
                 virtual_mailbox_maps=self.maps("virtual_mailbox_maps"),
                 relay_recipient_maps=self.maps("relay_recipient_maps"),
             ),
         )
+
+        self.mappings = Mappings(config, self.resolver.is_local, self.maps, self._names)
+        self.envelope = self.mappings.envelope()
 
     def networks(self, text: str) -> AddressMatcher:
         parents = self._config.text("parent_domain_matches_subdomains")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastrelay.config import Config, Service, section
 from fastrelay.delivery.smtp_settings import SmtpSettings
 from fastrelay.master.transports import log_name
-from fastrelay.smtpd import restrictions
+from fastrelay.smtpd import cleanup, restrictions
 from fastrelay.smtpd.journal import Journal
 from fastrelay.smtpd.service import Service as SmtpdService
 from fastrelay.smtpd.service import Surroundings
@@ -39,6 +39,7 @@ def make_service(service: Service, config: Config, worker: Worker) -> SmtpdServi
             journal=journal,
             rewriter=routing.rewriter,
             checks=checks,
+            cleanup=cleanup.make(routing.envelope, settings.receive_override_options, journal),
             networks=routing.networks(settings.mynetworks),
             own_addresses=frozenset(address.encode() for address in routing.own_addresses),
             new_id=worker.spool.new_id,

@@ -8,6 +8,7 @@ be logged is collected in Warnings and said at the end.
 from __future__ import annotations
 
 import enum
+from typing import Protocol, runtime_checkable
 
 from fastrelay.rewrite._address import Address
 from fastrelay.rewrite.lookup import AddressKeys, AddressMaps, Lookup
@@ -42,6 +43,13 @@ class Where(enum.Enum):
     HEADER_RECIPIENT = "header_recipient"
 
 
+@runtime_checkable
+class Told(Protocol):
+    """tables.TableError: an error with lines of its own for the log."""
+
+    def warnings(self, key: bytes, /) -> list[str]: ...
+
+
 class Trouble(enum.Enum):
     """Why mapping failed; both are temporary (451)."""
 
@@ -63,6 +71,11 @@ class MappingFailed(Exception):
         self.warnings = warnings
         self.cause = cause
         self.key = key
+
+    def lines(self, queue_id: bytes) -> list[bytes]:
+        """All that is to be logged as warnings."""
+        told: list[str] = self.cause.warnings(self.key) if isinstance(self.cause, Told) else []
+        return [*(text.encode("utf-8", "replace") for text in told), *self.warnings.lines(queue_id)]
 
 
 class AddressTable:

@@ -93,6 +93,10 @@ class Journal:
         label = error.label.encode("utf-8", "replace")
         self._warning(self._service, b'%b lookup error for "%b"' % (label, key[:LONGEST]))
 
+    def cleanup_warnings(self, texts: list[bytes]) -> None:
+        for text in texts:
+            self._warning(b"cleanup", text)
+
     def warning(self, text: bytes) -> None:
         self._warning(self._service, text)
 

@@ -117,9 +117,15 @@ def build(name: str, around: Surroundings) -> Restriction:
     return known.get(name.lower(), server_error)
 
 
+def skips_unknown(settings: SmtpdSettings) -> bool:
+    return "no_unknown_recipient_checks" in (word.lower() for word in settings.receive_override_options)
+
+
 def unlisted_recipient(around: Surroundings) -> Restriction:
     """reject_unlisted_recipient: `User unknown in ... table`, never a bounce later."""
     settings = around.settings
+    if skips_unknown(settings):
+        return no_opinion
     codes = {
         AddressClass.LOCAL: settings.unknown_local_recipient_reject_code,
         AddressClass.RELAY: settings.unknown_relay_recipient_reject_code,
@@ -168,7 +174,7 @@ class RecipientChecks:
         if not settings.smtpd_relay_before_recipient_restrictions:
             lists.reverse()
         self._chains = [chain(words, around) for words in lists if words]
-        if settings.smtpd_reject_unlisted_recipient:
+        if settings.smtpd_reject_unlisted_recipient and not skips_unknown(settings):
             self._chains.append((unlisted_recipient(around),))
         self._journal = around.journal
 

@@ -13,6 +13,7 @@ from fastrelay.borders import Content, Envelope
 from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.cleanup.received import Clockface, ReceivedHeader
 from fastrelay.rewrite.address import Rewriter
+from fastrelay.smtpd.cleanup import Cleanup
 from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
 from fastrelay.smtpd.connection import Connection
 from fastrelay.smtpd.journal import Journal
@@ -57,6 +58,7 @@ class Surroundings:
     journal: Journal
     rewriter: Rewriter
     checks: RecipientChecks
+    cleanup: Cleanup | None = None
     networks: AddressMatcher
     own_addresses: frozenset[bytes]
     new_id: Callable[[float], int]
@@ -103,6 +105,7 @@ class Service:
             dates=self._make_dates,
             is_forbidden=self._forbidden,
             header_addresses=header_addresses(settings),
+            cleanup=around.cleanup,
         )
 
     def factory(self) -> Connection:

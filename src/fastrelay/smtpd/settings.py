@@ -17,6 +17,7 @@ class SmtpdSettings:
     smtpd_recipient_restrictions: tuple[str, ...]
     smtpd_relay_before_recipient_restrictions: bool
     smtpd_reject_unlisted_recipient: bool
+    receive_override_options: tuple[str, ...]
     reject_code: int
     defer_code: int
     relay_domains_reject_code: int

@@ -5,11 +5,23 @@ and only when, some room reads it: what Postfix has besides is warned of by `usa
 """
 
 from fastrelay.config.declaration import Parameter
-from fastrelay.config.parameters import address, bounce, cleanup, local, own, qmgr, smtp, smtpd, system
+from fastrelay.config.parameters import (
+    address,
+    bounce,
+    cleanup,
+    local,
+    own,
+    qmgr,
+    rewriting,
+    smtp,
+    smtpd,
+    system,
+)
 
 AREAS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
     ("Identity, files and processes", system.PARAMETERS),
     ("Addresses and routing", address.PARAMETERS),
+    ("Rewriting", rewriting.PARAMETERS),
     ("SMTP server", smtpd.PARAMETERS),
     ("Message contents", cleanup.PARAMETERS),
     ("Queue manager", qmgr.PARAMETERS),

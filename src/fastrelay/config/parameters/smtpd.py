@@ -91,6 +91,14 @@ _RESTRICTIONS = (
         "${{$compatibility_level} <level {3.6} ? {no} : {yes}}",
         "Check smtpd_relay_restrictions before smtpd_recipient_restrictions.",
     ),
+    names(
+        "receive_override_options",
+        "",
+        "What is left out: no_unknown_recipient_checks, no_address_mappings.",
+        pattern=r"(?i)[\s,]*((?:no_unknown_recipient_checks|no_address_mappings|no_header_body_checks|no_milters)"
+        r"[\s,]*)*",
+        pattern_doc="no_unknown_recipient_checks, no_address_mappings, no_header_body_checks, no_milters",
+    ),
     yes_no(
         "smtpd_reject_unlisted_recipient", "yes", "Refuse unknown recipients even when no restriction asks."
     ),

@@ -1,0 +1,145 @@
+"""Envelope rewriting, the same configuration and mail through Debian's Postfix and through fastrelay.
+
+Each line of the tables below is one message; what is compared is in support/rewriting_lab.py. What differs
+on purpose is named in DIFFERS with its reason.
+"""
+
+import pytest
+
+from support.rewriting_lab import Setup, case, compare
+
+COMMON = {
+    "mydestination": "local.test",
+    "recipient_delimiter": "+-",
+    "myorigin": "origin.test",
+    "local_recipient_maps": "",
+    "local_transport": "smtp:SINK",
+    "virtual_alias_domains": "alias.test",
+    "relay_domains": "relay.test",
+}
+CANONICAL = Setup(
+    "canonical",
+    COMMON
+    | {
+        "canonical_maps": "inline:{a1@t.test=a2@t.test, a2@t.test=a3@t.test, l1@t.test=l2@t.test,"
+        " l2@t.test=l1@t.test, {m@t.test=x@t.test, y@t.test}, self@t.test=self@t.test, c@t.test=C@T.test,"
+        " @old.test=@new.test, @w.test=who@w2.test, ext@t.test=tgt@t.test, extd@t.test=@u.test,"
+        ' null@t.test=<>, bad@t.test=(none), loc=loc2, {quoted@t.test="a b"@t.test}}',
+        "sender_canonical_maps": "inline:{s@t.test=sender@t.test, both@t.test=by-sender@t.test}",
+        "recipient_canonical_maps": "inline:{r@t.test=rcpt@t.test, both@t.test=by-rcpt@t.test,"
+        " by-rcpt@t.test=a1@t.test}",
+        "virtual_alias_domains": "",
+    },
+    {},
+    (
+        case("x@c.test", "a1@t.test"),
+        case("x@c.test", "A1@T.TEST"),
+        case("x@c.test", "l1@t.test"),
+        case("x@c.test", "m@t.test"),
+        case("x@c.test", "self@t.test"),
+        case("x@c.test", "c@t.test"),
+        case("x@c.test", "u+e@old.test"),
+        case("x@c.test", "u+e@w.test"),
+        case("x@c.test", "ext+e@t.test"),
+        case("x@c.test", "ext-e+f@t.test"),
+        case("x@c.test", "extd+e@t.test"),
+        case("x@c.test", "null@t.test"),
+        case("x@c.test", "bad@t.test"),
+        case("x@c.test", "loc@local.test"),
+        case("x@c.test", "loc+x@origin.test"),
+        case("x@c.test", "loc"),
+        case("x@c.test", "loc@t.test"),
+        case("x@c.test", "quoted@t.test"),
+        case("x@c.test", "r@t.test", "both@t.test", "s@t.test"),
+        case("a1@t.test", "z@t.test"),
+        case("s@t.test", "z@t.test"),
+        case("both@t.test", "z@t.test"),
+        case("r@t.test", "z@t.test"),
+        case("u+e@old.test", "z@t.test"),
+        case("null@t.test", "z@t.test"),
+        case("bad@t.test", "z@t.test"),
+        case("l1@t.test", "z@t.test"),
+        case("MAILER-DAEMON@origin.test", "z@t.test"),
+        case("mailer-daemon", "z@t.test"),
+        case("mailer-daemon@other.test", "z@t.test"),
+        case("loc", "z@t.test"),
+        case("", "a1@t.test", "a3@t.test", "a1@t.test"),
+    ),
+)
+VIRTUAL = Setup(
+    "virtual",
+    COMMON
+    | {
+        "virtual_alias_maps": "texthash:$config_directory/virtual",
+        "virtual_alias_expansion_limit": "20",
+        "virtual_alias_recursion_limit": "10",
+    },
+    {
+        "virtual": """\
+v1@t.test v2@t.test, v3@t.test
+v2@t.test v4@t.test v5@t.test
+loop1@t.test loop2@t.test
+loop2@t.test loop1@t.test
+bomb@t.test bomb2@t.test bomb3@t.test
+bomb2@t.test bomb3@t.test bomb@t.test
+bomb3@t.test bomb@t.test bomb2@t.test
+self@t.test self@t.test, other@t.test
+dup1@t.test d@t.test
+dup2@t.test D@t.test
+"""
+        + "".join(f"n{i}@t.test n{i + 1}@t.test\n" for i in range(12))
+        + f"long@t.test {'x' * 1001}@t.test\n"
+        + f"full@t.test {','.join(f'f{i}@t.test' for i in range(20))}\n"
+        + f"over@t.test {','.join(f'o{i}@t.test' for i in range(21))}\n"
+        + """\
+known@alias.test there@t.test
+@dom.test all@t.test
+@moved.test @new.test
+ext@t.test tgt@t.test
+"q q"@t.test quoted@t.test
+postmaster root@t.test
+user@relay.test elsewhere@t.test
+none@t.test ,
+group@t.test Name <g1@t.test>, list: g2@t.test, g3;
+""",
+    },
+    (
+        case("x@c.test", "v1@t.test"),
+        case("x@c.test", "v2@t.test", "v5@t.test"),
+        case("x@c.test", "loop1@t.test"),
+        case("x@c.test", "bomb@t.test"),
+        case("x@c.test", "self@t.test"),
+        case("x@c.test", "self+e@t.test"),
+        case("x@c.test", "dup1@t.test", "dup2@t.test", "DUP1@t.test", "d@t.test"),
+        case("x@c.test", "n0@t.test"),
+        case("x@c.test", "n2@t.test"),
+        case("x@c.test", "n3@t.test"),
+        case("x@c.test", "long@t.test"),
+        case("x@c.test", "full@t.test"),
+        case("x@c.test", "over@t.test"),
+        case("x@c.test", "known@alias.test"),
+        case("x@c.test", "known+x@alias.test"),
+        case("x@c.test", "unknown@alias.test"),
+        case("x@c.test", "unknown@alias.test", "known@alias.test"),
+        case("x@c.test", "a+b@dom.test"),
+        case("x@c.test", "a+b@moved.test"),
+        case("x@c.test", "ext+e@t.test"),
+        case("x@c.test", "ext@t.test NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o@t.test"),
+        case("x@c.test", "ext@t.test NOTIFY=SUCCESS"),
+        case("x@c.test", "ext@t.test NOTIFY=NEVER", "ext@t.test"),
+        case("x@c.test", '"q q"@t.test'),
+        case("x@c.test", "postmaster@local.test"),
+        case("x@c.test", "postmaster"),
+        case("x@c.test", "postmaster@t.test"),
+        case("x@c.test", "user@relay.test"),
+        case("x@c.test", "none@t.test"),
+        case("x@c.test", "group@t.test"),
+        case("v1@t.test", "z@t.test"),
+    ),
+)
+
+
+@pytest.mark.parametrize("setup", [CANONICAL, VIRTUAL], ids=lambda setup: setup.name)
+def test_same_as_postfix(setup):
+    different = [(case, theirs, ours) for case, theirs, ours in compare(setup) if theirs != ours]
+    assert not different, "\n".join(f"{c}\n  Postfix {a}\n  ours    {b}" for c, a, b in different)

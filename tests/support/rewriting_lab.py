@@ -1,0 +1,115 @@
+"""The same mail through Debian's Postfix and through fastrelay, and what both make of its envelope.
+
+A Setup is a main.cf with its tables and a list of Cases; run() starts one relay with a sink behind it, sends
+each case as one message, and gives back what was seen of each: replies, envelopes at the sink, to= and
+orig_to= in the log, warnings of cleanup. Two lists that are equal mean two relays that do the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from support.keeping_sink import KeepingSink, Kept
+from support.relay import Fastrelay, MailSystem, Postfix, until
+
+SUBJECT = b"Subject: case %d\r\n\r\nbody\r\n"
+DELIVERY = re.compile(r"\]: (\w+): to=<(.*?)>,(?: orig_to=<(.*?)>,)? relay=.*, dsn=([0-9.]+), status=(\w+)")
+WARNING = re.compile(r"/cleanup\[\d+\]: warning: (.*)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """`rcpt` may carry parameters behind the address: `a@b NOTIFY=NEVER`."""
+
+    sender: str
+    rcpt: tuple[str, ...]
+
+
+def case(sender: str, *rcpt: str) -> Case:
+    return Case(sender, rcpt)
+
+
+@dataclass(frozen=True)
+class Setup:
+    name: str
+    main: Mapping[str, object]
+    tables: Mapping[str, str]
+    cases: tuple[Case, ...]
+
+
+@dataclass
+class Seen:
+    """What became of one case. Domains are in lower case, lists sorted."""
+
+    replies: list[str] = field(default_factory=list)
+    envelopes: list[tuple[str, list[str]]] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(kind: type[MailSystem], setup: Setup) -> list[Seen]:
+    with KeepingSink() as sink:
+        main = {"relayhost": sink.next_hop, "smtpd_error_sleep_time": "0", **setup.main}
+        main = {name: str(value).replace("SINK", sink.next_hop) for name, value in main.items()}
+        with kind(main, setup.tables) as relay:
+            seen = [_send(relay, number, case) for number, case in enumerate(setup.cases)]
+            ids = [found.replies[-1].rpartition(" ")[2] for found in seen if found.replies[-1][:3] == "250"]
+            until(lambda: all(f"{queue_id}: removed" in relay.log() for queue_id in ids), relay.log)
+            return [_look(found, number, relay, sink) for number, found in enumerate(seen)]
+
+
+def _send(relay: MailSystem, number: int, case: Case) -> Seen:
+    found = Seen()
+    before = len(relay.log())
+    with relay.smtp() as client:
+        client.ehlo()
+        client.docmd(f"MAIL FROM:<{case.sender}>")
+        for recipient in case.rcpt:
+            address, _, parameters = recipient.partition(" ")
+            found.replies.append(_text(client.docmd(f"RCPT TO:<{address}> {parameters}".strip())))
+        code, text = client.docmd("DATA")
+        if code == 354:
+            client.send(SUBJECT % number + b".\r\n")
+            found.replies.append(_text(client.getreply()))
+        else:
+            found.replies.append(_text((code, text)))
+    if found.replies[-1][:3] == "451":
+        until(lambda: WARNING.search(relay.log()[before:]), relay.log)
+    found.warnings = [re.sub(r"^\w+: ", "", x) for x in WARNING.findall(relay.log()[before:])]
+    return found
+
+
+def _text(reply: tuple[int, bytes]) -> str:
+    return f"{reply[0]} {reply[1].decode()}"
+
+
+def _look(found: Seen, number: int, relay: MailSystem, sink: KeepingSink) -> Seen:
+    queue_id = found.replies[-1].rpartition(" ")[2]
+    for name, to, original, dsn, status in DELIVERY.findall(relay.log()):
+        if name == queue_id:
+            found.log.append(f"to={_fold(to)} orig_to={original} {dsn} {status}")
+    found.log.sort()
+    mine = [kept for kept in sink.messages if kept.content.find(b"Subject: case %d\r\n" % number) >= 0]
+    found.envelopes = sorted(map(_envelope, mine))
+    found.replies[-1] = re.sub(r"queued as \w+", "queued", found.replies[-1])
+    return found
+
+
+def _envelope(kept: Kept) -> tuple[str, list[str]]:
+    sender = re.match(rb"<(.*?)>(?: |$)", kept.sender)
+    assert sender is not None, kept.sender
+    return _fold(sender[1].decode()), sorted(_fold(x.decode().removeprefix("<")) for x in kept.recipients)
+
+
+def _fold(address: str) -> str:
+    """The domain in lower case; ORCPT and the like as they are."""
+    head, space, tail = address.partition("> ")
+    local, at, domain = head.rpartition("@")
+    return local + at + domain.lower() + space + tail
+
+
+def compare(setup: Setup) -> list[tuple[Case, Seen, Seen]]:
+    """(case, Postfix's, ours) of each."""
+    return list(zip(setup.cases, run(Postfix, setup), run(Fastrelay, setup), strict=True))
