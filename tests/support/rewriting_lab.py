@@ -2,13 +2,14 @@
 
 A Setup is a main.cf with its tables and a list of Cases; run() starts one relay with a sink behind it, sends
 each case as one message, and gives back what was seen of each: replies, envelopes at the sink, to= and
-orig_to= in the log, warnings of cleanup. Two lists that are equal mean two relays that do the same.
+orig_to= in the log; and of all, the warnings of cleanup. Equal results mean two relays that do the same.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from support.keeping_sink import KeepingSink, Kept
@@ -46,10 +47,10 @@ class Seen:
     replies: list[str] = field(default_factory=list)
     envelopes: list[tuple[str, list[str]]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
-def run(kind: type[MailSystem], setup: Setup) -> list[Seen]:
+def run(kind: type[MailSystem], setup: Setup) -> tuple[list[Seen], list[str]]:
+    """What was seen of each case, and the warnings of all."""
     with KeepingSink() as sink:
         main = {"relayhost": sink.next_hop, "smtpd_error_sleep_time": "0", **setup.main}
         main = {name: str(value).replace("SINK", sink.next_hop) for name, value in main.items()}
@@ -57,12 +58,12 @@ def run(kind: type[MailSystem], setup: Setup) -> list[Seen]:
             seen = [_send(relay, number, case) for number, case in enumerate(setup.cases)]
             ids = [found.replies[-1].rpartition(" ")[2] for found in seen if found.replies[-1][:3] == "250"]
             until(lambda: all(f"{queue_id}: removed" in relay.log() for queue_id in ids), relay.log)
-            return [_look(found, number, relay, sink) for number, found in enumerate(seen)]
+            warnings = [re.sub(r"^[0-9A-F]{8,}: ", "", text) for text in WARNING.findall(relay.log())]
+            return [_look(found, number, relay, sink) for number, found in enumerate(seen)], sorted(warnings)
 
 
 def _send(relay: MailSystem, number: int, case: Case) -> Seen:
     found = Seen()
-    before = len(relay.log())
     with relay.smtp() as client:
         client.ehlo()
         client.docmd(f"MAIL FROM:<{case.sender}>")
@@ -75,9 +76,6 @@ def _send(relay: MailSystem, number: int, case: Case) -> Seen:
             found.replies.append(_text(client.getreply()))
         else:
             found.replies.append(_text((code, text)))
-    if found.replies[-1][:3] == "451":
-        until(lambda: WARNING.search(relay.log()[before:]), relay.log)
-    found.warnings = [re.sub(r"^\w+: ", "", x) for x in WARNING.findall(relay.log()[before:])]
     return found
 
 
@@ -89,9 +87,9 @@ def _look(found: Seen, number: int, relay: MailSystem, sink: KeepingSink) -> See
     queue_id = found.replies[-1].rpartition(" ")[2]
     for name, to, original, dsn, status in DELIVERY.findall(relay.log()):
         if name == queue_id:
-            found.log.append(f"to={_fold(to)} orig_to={original} {dsn} {status}")
+            found.log.append(f"to={_fold(to)} orig_to={_fold(original)} {dsn} {status}")
     found.log.sort()
-    mine = [kept for kept in sink.messages if kept.content.find(b"Subject: case %d\r\n" % number) >= 0]
+    mine = [kept for kept in sink.messages if kept.header.find(b"Subject: case %d\r\n" % number) >= 0]
     found.envelopes = sorted(map(_envelope, mine))
     found.replies[-1] = re.sub(r"queued as \w+", "queued", found.replies[-1])
     return found
@@ -107,9 +105,19 @@ def _fold(address: str) -> str:
     """The domain in lower case; ORCPT and the like as they are."""
     head, space, tail = address.partition("> ")
     local, at, domain = head.rpartition("@")
-    return local + at + domain.lower() + space + tail
+    kind, orcpt, original = tail.partition("ORCPT=rfc822;")
+    return local + at + domain.lower() + space + kind + orcpt + (_fold(original) if orcpt else "")
 
 
-def compare(setup: Setup) -> list[tuple[Case, Seen, Seen]]:
-    """(case, Postfix's, ours) of each."""
-    return list(zip(setup.cases, run(Postfix, setup), run(Fastrelay, setup), strict=True))
+def compare(setup: Setup) -> list[str]:
+    """What Postfix and we do differently, in lines."""
+    with ThreadPoolExecutor(2) as pool:
+        theirs, ours = pool.map(lambda kind: run(kind, setup), (Postfix, Fastrelay))
+    different = [
+        f"{case}\n  Postfix {one}\n  ours    {other}"
+        for case, one, other in zip(setup.cases, theirs[0], ours[0], strict=True)
+        if one != other
+    ]
+    if theirs[1] != ours[1]:
+        different.append(f"Postfix warns {theirs[1]}\n  we      {ours[1]}")
+    return different

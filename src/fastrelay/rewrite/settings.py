@@ -54,6 +54,7 @@ class MappingSettings(RewriteSettings):
 class EnvelopeSettings(RewriteSettings):
     """What is done to an envelope at the end of data."""
 
+    myhostname: str
     always_bcc: str
     empty_address_recipient: str
     enable_original_recipient: bool
