@@ -50,7 +50,9 @@ class EnvelopeMapping:
         self._rewriter = Rewriter(settings)
         self._bounce_sender = b"mailer-daemon@" + settings.myorigin.encode().lower()
         empty = settings.empty_address_recipient
-        self._empty_address = self._read((empty if "@" in empty else f"{empty}@{settings.myhostname}").encode())
+        self._empty_address = self._read(
+            (empty if "@" in empty else f"{empty}@{settings.myhostname}").encode()
+        )
         self._always_bcc = settings.always_bcc.encode()
         self._bcc_maps = {
             Where.ENVELOPE_SENDER: AddressMaps(parts.sender_bcc_maps),
