@@ -18,6 +18,7 @@ COMPILED = [
     "cleanup._headers",
     "cleanup._recipients",
     "rewrite._address",
+    "tables._literals",
     "tables._lmdb",
     "tables._regex",
     "tables._sorter",

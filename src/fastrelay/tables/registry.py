@@ -61,6 +61,7 @@ TYPES: dict[str, Factory] = {
     "internal": lambda name, how: InternalTable(name, choose_fold(how.fold, how.utf8)),
     "ldap": _extra("ldap", "LdapTable", "ldap"),
     "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
+    "pcre": _extra("pcre", "PcreTable", "pcre2"),
     "pipemap": lambda name, how: PipeTable(name, lambda spec: _open(spec, how), how),
     "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
     "randmap": lambda name, how: RandomTable(name, how.utf8),

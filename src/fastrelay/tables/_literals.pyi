@@ -1,0 +1,9 @@
+from collections.abc import Sequence
+
+SHORTEST: int
+
+def live_objects() -> int: ...
+
+class LiteralIndex:
+    def __init__(self, pairs: Sequence[tuple[bytes, int]]) -> None: ...
+    def find(self, key: bytes) -> list[int]: ...
