@@ -23,6 +23,7 @@ COMPILED = [
     "tables._regex",
     "tables._sorter",
     "tables._source",
+    "queue._index",
     "queue._record",
     "queue._sync",
     "delivery._dialogue",

@@ -32,7 +32,7 @@ class Tools:
         self._worker = worker
 
     def queue(self) -> Iterator[Item]:
-        for entry in list(self._worker.spool.entries.values()):
+        for entry in self._worker.spool.entries.values():
             yield from self._describe(entry)
 
     def flush(self) -> Iterator[Item]:
@@ -115,7 +115,7 @@ class Tools:
         }
 
     def _all(self) -> list[Any]:
-        return list(self._worker.spool.entries.values())
+        return self._worker.spool.entries.values()
 
     def _find(self, name: str) -> Any:
         try:

@@ -158,7 +158,7 @@ class Worker:
         await self._recover()
         self.spool.start()
         self.loop.add_reader(self.spool.wake_fd, self._batch_done)
-        self.qmgr.recovered(sorted(self.spool.entries.values(), key=lambda entry: entry.message_id))
+        self.qmgr.recovered(self.spool.entries.values())
         context = self.context
         self.services = self._make_services(context.config, [service for service, _ in context.listeners])
         for position, (_, listener) in enumerate(context.listeners):

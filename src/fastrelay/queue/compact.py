@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fastrelay.borders import Outcome
+from fastrelay.queue._index import Index
 from fastrelay.queue._record import CorruptRecord, Entry, copy_record, decode_envelope, entries_in
 from fastrelay.queue.commit import Committer
 from fastrelay.queue.files import Files
@@ -31,7 +32,7 @@ class Cleaner:
         self,
         files: Files,
         rate: int,
-        entries: dict[int, Entry],
+        entries: Index[Entry],
         committer: Committer,
         preparer: Preparer,
         notes: Callable[[Entry], Notes],

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from fastrelay.borders import Content, Envelope, Outcome, Status
 from fastrelay.queue import queue_id
+from fastrelay.queue._index import Index
 from fastrelay.queue._record import (
     CORRUPT,
     DONE,
@@ -65,7 +66,7 @@ class Spool:
         files: Files = FILES,
         critical: Callable[[str], None] | None = None,
     ) -> None:
-        self.entries: dict[int, Entry] = {}
+        self.entries: Index[Entry] = Index()
         self.problems: list[str] = []
         self._settings = settings
         self._files = files
@@ -475,7 +476,7 @@ class Spool:
 
     def _ended(self, entry: Entry, shard: Shard) -> None:
         """Nothing is pending or failed: out of the index; its segment may be free now."""
-        if self.entries.pop(entry.message_id, None) is None:
+        if self.entries.pop(entry.message_id) is None:
             return
         segment = shard.segments.get(entry.segment)
         if segment is None:
