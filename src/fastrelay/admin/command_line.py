@@ -29,6 +29,7 @@ COMMANDS = {
     "postmap": ("postmap", "main"),
     "postalias": ("postalias", "main"),
     "newaliases": ("postalias", "newaliases"),
+    "sync-table": ("sync_table", "main"),
     "postconf": ("postconf", "main"),
     "postqueue": ("postqueue", "main"),
     "mailq": ("postqueue", "mailq"),

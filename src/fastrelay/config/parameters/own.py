@@ -1,6 +1,6 @@
 """The parameters that only fastrelay has."""
 
-from fastrelay.config.declaration import integer, names, size, time
+from fastrelay.config.declaration import integer, names, size, text, time
 
 PARAMETERS = (
     integer("fastrelay_workers", "0", "Worker processes; 0: one a core.", maximum=256),
@@ -58,4 +58,9 @@ PARAMETERS = (
     time("fastrelay_table_retry_time", "1s", "How long a remote table that failed is left alone."),
     integer("fastrelay_table_lookup_limit", "1000", "Look-ups under way, a remote table.", minimum=1),
     integer("fastrelay_table_connection_limit", "4", "Connections, a remote table and process.", minimum=1),
+    text(
+        "fastrelay_metrics_directory",
+        "",
+        "Where sync-table puts its metrics for Prometheus' textfile collector; empty: nowhere.",
+    ),
 )
