@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: build run test check bench soak debug wheel docs clean
+.PHONY: build run test check bench soak fuzz debug wheel docs clean
 
 build: $(VENV)/built
 
@@ -44,6 +44,29 @@ bench: build
 
 soak: build
 	$(BIN)/pytest -m soak --timeout 3600
+
+# libFuzzer on each compiled parser, FUZZ_SECONDS each; needs clang-14. `make fuzz FUZZ="session lmdb"` for some
+FUZZ_SECONDS ?= 60
+FUZZ ?= $(shell $(BIN)/python tests/fuzz/run.py --list)
+
+fuzz: build/fuzz/built
+	set -e; preload=$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so; \
+	for target in $(FUZZ); do \
+	    echo "fuzz: $$target"; \
+	    PYTHONPATH=$(CURDIR)/build/fuzz/src PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$$preload \
+	        $(BIN)/python tests/fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+	done
+
+# the compiled modules with bounds checks, libFuzzer's coverage and AddressSanitizer, in a copy of the tree
+build/fuzz/built: $(VENV)/built
+	$(BIN)/pip install -q -e '.[fuzz]'
+	rm -rf build/fuzz/src && mkdir -p build/fuzz
+	cp -r src setup.py pyproject.toml README.md LICENSE build/fuzz/
+	find build/fuzz/src -name '*.so' -delete
+	cd build/fuzz && CC=clang-14 LDSHARED="clang-14 -shared" FASTRELAY_DEBUG=1 \
+	    CFLAGS="-fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer" \
+	    $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	touch $@
 
 # the compiled modules with bounds checks and live-object counters, in a copy of the tree
 debug: build

@@ -97,6 +97,7 @@ class Lab:
         """Until everything that was recorded is durable."""
         self.until(lambda: not any(s.pending or s.queue or s.ready for s in self.spool._all))
         self.until(lambda: not self.spool._lazy)
+        self.until(lambda: self.spool._committer._flying is None)
 
     def stop(self) -> None:
         self.spool.stop()

@@ -281,6 +281,12 @@ cdef inline bint is_empty(const uint64_t *bits, uint32_t count) noexcept nogil:
     return True
 
 
+cdef inline void clear_beyond(uint64_t *bits, uint32_t count) noexcept nogil:
+    """A bit that stands for no recipient would keep a message for ever."""
+    if count & 63:
+        bits[count >> 6] &= (<uint64_t>1 << (count & 63)) - 1
+
+
 cdef list bits_set(const uint64_t *bits, uint32_t count):
     cdef uint32_t i
     return [i for i in range(count) if test_bit(bits, i)]
@@ -611,6 +617,8 @@ cdef Entry read_entry(uint64_t message, const uint8_t *data, Py_ssize_t size):
             raise CorruptRecord("a bitmap's length")
         memcpy(entry.pending if tag == TAG_PENDING else entry.failed, data + pos, length)
         pos += length
+    clear_beyond(entry.pending, fixed.recipients)
+    clear_beyond(entry.failed, fixed.recipients)
     return entry
 
 

@@ -1,0 +1,64 @@
+"""libFuzzer on one target; `make fuzz` runs each for a while on modules built with its coverage and AddressSanitizer.
+
+    run.py TARGET [-max_total_time=60 ...]   libFuzzer's options; what it finds new stays in build/fuzz/corpus
+    run.py --keep TARGET                     make the kept corpus anew: the fewest entries that cover as much
+    run.py --list
+
+Begins with the kept corpus and the seeds. An input that fails is written to build/fuzz/ as crash-*, and its
+bytes belong into the corpus when the bug is fixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import corpus
+
+BUILD = Path(__file__).parents[2] / "build" / "fuzz"
+
+
+def unpack(target: str, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for entry in corpus.read(target) + corpus.seeds(target):
+        (directory / hashlib.sha1(entry, usedforsecurity=False).hexdigest()).write_bytes(entry)
+
+
+def fuzz(target: str, options: list[str]) -> None:
+    import atheris
+
+    found = BUILD / "corpus" / target
+    unpack(target, found)
+    arguments = [sys.argv[0], str(found), f"-artifact_prefix={BUILD}/", "-timeout=20", "-rss_limit_mb=4096", *options]
+    atheris.Setup(arguments, lambda data: corpus.TARGETS[target](bytes(data)), enable_python_coverage=False)
+    atheris.Fuzz()
+
+
+def keep(target: str) -> None:
+    """Merge into an empty directory: libFuzzer keeps what adds coverage, the shortest first."""
+    found = BUILD / "corpus" / target
+    unpack(target, found)
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, __file__, target, "-merge=1", name]
+        merge = subprocess.run([*command[:3], "-merge=1", "-keep", name], check=False)
+        assert merge.returncode == 0
+        corpus.write(target, [path.read_bytes() for path in Path(name).iterdir()])
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if arguments == ["--list"]:
+        print("\n".join(corpus.TARGETS))
+    elif arguments[0] == "--keep":
+        keep(arguments[1])
+    else:
+        fuzz(arguments[0], arguments[1:])
+
+
+if __name__ == "__main__":
+    main()
