@@ -2,7 +2,7 @@
 
 What was written is certain once a sync of that file returned; a name (made, changed, removed) once a sync of its
 directory did. Until then any 512-byte sector may be there or not, or half, in any order, and any name likewise.
-record() runs a program under strace; Model.take() follows the calls; states() lists what a cut at this moment may leave.
+record() runs a program under strace; Model.take() follows the calls; states() lists what a cut now may leave.
 """
 
 from __future__ import annotations
@@ -109,8 +109,9 @@ class State:
                     (root / directory / name).write_bytes(self.contents[inode])
 
     def key(self) -> int:
-        return hash((repr(sorted((d, sorted(n.items())) for d, n in self.names.items())),
-                     tuple(sorted((i, self.contents[i]) for n in self.names.values() for i in n.values() if i > 0))))  # fmt: skip
+        names = repr(sorted((directory, sorted(found.items())) for directory, found in self.names.items()))
+        inodes = sorted(inode for found in self.names.values() for inode in found.values() if inode > 0)
+        return hash((names, *[self.contents[inode] for inode in inodes]))
 
 
 @dataclass
@@ -212,14 +213,18 @@ class Model:
     def states(self, chance: random.Random, most: int) -> Iterator[State]:
         """What a cut now may leave, `most` of it at most: the extremes first, then any."""
         sectors = list(self._sectors())
-        choices = list(itertools.product(name_choices(self.pending_names, chance), data_choices(len(sectors), chance)))
+        choices = list(
+            itertools.product(name_choices(self.pending_names, chance), data_choices(len(sectors), chance))
+        )
         if len(choices) > most:
             choices = choices[:2] + chance.sample(choices[2:], most - 2)
         for names, (kept, torn) in choices:
             contents = {inode: file.durable for inode, file in self.files.items()}
             for place in kept:
                 inode, offset, data = sectors[place]
-                contents[inode] = patched(contents[inode], offset, data[: SECTOR // 2] if place == torn else data)
+                contents[inode] = patched(
+                    contents[inode], offset, data[: SECTOR // 2] if place == torn else data
+                )
             found: Names = {directory: dict(entries) for directory, entries in self.durable_names.items()}
             for change in names:
                 change.apply(found)
@@ -240,7 +245,11 @@ def patched(old: bytes, offset: int, data: bytes) -> bytes:
 
 def name_choices(pending: list[NameChange], chance: random.Random) -> list[list[NameChange]]:
     if len(pending) <= 3:
-        return [list(some) for size in range(len(pending), -1, -1) for some in itertools.combinations(pending, size)]
+        return [
+            list(some)
+            for size in range(len(pending), -1, -1)
+            for some in itertools.combinations(pending, size)
+        ]
     some = [[change for change in pending if chance.random() < 0.5] for _ in range(4)]
     return [pending, [], *(pending[:size] for size in range(1, len(pending))), *some]
 
@@ -253,7 +262,12 @@ def data_choices(count: int, chance: random.Random) -> list[tuple[list[int], int
         return found[:1]
     picked = every if count <= 8 else sorted({0, 1, count - 2, count - 1, *chance.sample(every, 6)})
     for place in picked:
-        found += [(every[:place], -1), ([place], -1), (every[:place] + every[place + 1 :], -1), (every[: place + 1], place)]
+        found += [
+            (every[:place], -1),
+            ([place], -1),
+            (every[:place] + every[place + 1 :], -1),
+            (every[: place + 1], place),
+        ]
         found.append(([i for i in every if chance.random() < 0.5], -1))
     return found
 

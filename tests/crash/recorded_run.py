@@ -1,7 +1,7 @@
-"""A short life of a queue for strace to record: mail, outcomes, a notice, a relocation, a crash and a start; test_disk_states.py runs it.
+"""A short life of a queue for strace to record: mail, outcomes, a notice, a relocation, a crash, a start.
 
-Its ledger on stdout, each line after what it tells is durable but for E: "A number" acknowledged, "E number"
-about to end, "G number" has ended for good, "S" a clean stop.
+test_disk_states.py runs it. Its ledger on stdout, each line after what it tells is durable but for E:
+"A number" acknowledged, "E number" about to end, "G number" has ended for good, "S" a clean stop.
 """
 
 import os

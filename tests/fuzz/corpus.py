@@ -29,7 +29,9 @@ def read(target: str) -> list[bytes]:
     path = DIRECTORY / f"{target}.txt"
     if not path.exists():
         return []
-    return [line.encode().decode("unicode_escape").encode("latin-1") for line in path.read_text().split("\n")[:-1]]
+    return [
+        line.encode().decode("unicode_escape").encode("latin-1") for line in path.read_text().split("\n")[:-1]
+    ]
 
 
 def write(target: str, entries: Iterable[bytes]) -> None:

@@ -211,9 +211,9 @@ def seeds() -> dict[str, list[bytes]]:
                          b" NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;u+40x", b"\tNOTIFY=NEVER", b" BODY=7BIT RET=HDRS")
         ],
         "command_words": [b"MAIL", b"bdat", b"123", b"a+2Bb", b"\xf0\x9f\x98\x80 x", b"1 2\t3"],
-        "contents": [b"Subject: x\r\n\r\nbody\r\n..dot\r\n", b"a: b\n c\r\r\n.\r\n.\r\r\n\0", b">From x\r\nTo : y\r\n\r\n"],
+        "contents": [b"S: x\r\n\r\nbody\r\n..dot\r\n", b"a: b\n c\r\r\n.\r\n.\r\r\n\0", b">From x\r\nTo : y\r\n"],
         "chunks": [b"\x05ab\r\nc\x02\r\n", b"\x00", b"\x09Sub: x\r\n\r\x05\n\r\n.\n"],
-        "headers": [b"\x03To: a\r\n b\r\nBcc: c\r\nReceived: x\r\n\r\nbody", b"\x41From a\r\nResent-To: x\r\nDate : y\r\n"],
+        "headers": [b"\x03To: a\r\n b\r\nBcc: c\r\nReceived: x\r\n\r\nb", b"\x41From a\r\nResent-To: x\r\n"],
         "recipients": [b"\x02a@x\0A@x\0\0\1a@X\0a@x\0\0\1b\0c\0rfc822;d\0\0"],
     }  # fmt: skip
 

@@ -93,7 +93,10 @@ def converse(bits: int, reads: list[bytes]) -> tuple[object, ...]:
     for delivery, outcomes in agent.reported:
         assert [o.recipient for o in outcomes] == delivery.recipients
         for outcome in outcomes:
-            assert outcome.dsn[:1] == {Status.SENT: b"2", Status.DEFERRED: b"4", Status.BOUNCED: b"5"}[outcome.status]
+            assert (
+                outcome.dsn[:1]
+                == {Status.SENT: b"2", Status.DEFERRED: b"4", Status.BOUNCED: b"5"}[outcome.status]
+            )
             assert all(32 <= byte < 127 for byte in outcome.text)
     verdicts = [[(o.recipient, o.status, o.dsn) for o in outcomes] for _, outcomes in agent.reported]
     return verdicts, len(unfinished), len(queue.ready), b"".join(transport.written)
@@ -117,12 +120,14 @@ def replies(data: bytes) -> None:
 
 def seeds() -> dict[str, list[bytes]]:
     one = b"250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 go\r\n250 2.0.0 Ok: queued\r\n"
-    several = b"250 Ok\r\n250 Ok\r\n550 5.1.1 no\r\n450-4.2.0 a\r\n450 4.2.0 later\r\n354 go\r\n250-2.0.0 x\r\n250 y\r\n"
+    several = (
+        b"250 Ok\r\n250 Ok\r\n550 5.1.1 no\r\n450-4.2.0 a\r\n450 later\r\n354 go\r\n250-2.0.0 x\r\n250 y\r\n"
+    )
     return {
         "replies": [
             *(bytes([bits]) + one + several + one for bits in range(16)),
             *(bytes([9]) + text for text in (b"421 4.3.2 bye\r\n", b"220 x\r\n", b"999\r\n", b"250", one + b"421 x\r\n",
-                                             b"250-" + b"x" * 3000, b"250 ok\r\n554 5.5.0 no\r\n503 no\r\n250 reset\r\n")),
+                                             b"250-" + b"x" * 3000, b"250 ok\r\n554 5.5.0 no\r\n503 no\r\n250 r\r\n")),
         ]
     }  # fmt: skip
 

@@ -22,7 +22,6 @@ from fastrelay.queue._record import (
     BATCH_SIZE,
     BLOCK,
     CORRUPT,
-    HEADER,
     MAGIC,
     CorruptRecord,
     NewerFormat,
@@ -89,7 +88,12 @@ def sealed(data: bytes) -> bytes:
     made, frames, number, first = bytes(BLOCK), [], 1, 1
     total, crc, count = 0, 0, 0
     while len(data) >= 5 and len(made) < _MOST:
-        kind, flags, message, size = data[0] % 13, data[1], data[2] % 4 + 1, int.from_bytes(data[3:5], "little")
+        kind, flags, message, size = (
+            data[0] % 13,
+            data[1],
+            data[2] % 4 + 1,
+            int.from_bytes(data[3:5], "little"),
+        )
         payload, data = data[5 : 5 + size], data[5 + size :]
         if kind == 0:
             made += batch(number, first, frames)
@@ -199,7 +203,9 @@ def lmdb(data: bytes) -> None:
 
 def seeds() -> dict[str, list[bytes]]:
     people = [Recipient(b"a@x.test", b"A@x.test", b"rfc822;a", 3), Recipient(b"b@x.test")]
-    letter = Envelope(b"s@y.test", people, 1.5, 42, 3, b"env", b"<m@i>", b"c.test", b"192.0.2.1", b"helo", b"ESMTP")
+    letter = Envelope(
+        b"s@y.test", people, 1.5, 42, 3, b"env", b"<m@i>", b"c.test", b"192.0.2.1", b"helo", b"ESMTP"
+    )
     stored = _record.encode_envelope(letter)
     verdicts = [
         Outcome(0, Status.DEFERRED, b"4.0.0", b"later", b"mx[1.2.3.4]:25"),
@@ -212,17 +218,30 @@ def seeds() -> dict[str, list[bytes]]:
 
     message = says(2, 0, stored) + says(3, 0, b"Subject: x\r\n\r\n") + says(4, 128)
     split = says(2, 0, stored[:60]) + says(2, 2, stored[60:]) + says(0, 0) + says(3, 0, b"x") + says(4, 128)
-    ends = [says(5, 0, b"\0\0\0\0"), says(5, 0), says(6, 0, notes), says(7, 0, b"\1\0\0\0"), says(9, 0), says(CORRUPT, 0)]
+    ends = [
+        says(5, 0, b"\0\0\0\0"),
+        says(5, 0),
+        says(6, 0, notes),
+        says(7, 0, b"\1\0\0\0"),
+        says(9, 0),
+        says(CORRUPT, 0),
+    ]
     state = says(8, 0, struct.pack("<dII", 9.0, 2, 4))
+    copied = says(2, 0, stored) + says(6, 1, notes) + says(4, 128) + ends[2]
     logs = [message, split, message + state + notes, *(message + says(0, 0) + end for end in ends),
-            message + says(6, 1, notes) + message, says(2, 0, stored) + says(6, 1, notes) + says(4, 128) + ends[2]]  # fmt: skip
+            message + says(6, 1, notes) + message, copied]  # fmt: skip
     damage = b"\x10\x10\0\0\3abc\0\0\0\0\xff"
     return {
         "envelope": [stored, stored[:56]],
         "outcomes": [notes, notes[:16]],
         "frames": logs,
         "segment": [damage + log for log in logs],
-        "lmdb": [b"\0\0\0\0", b"\0\0\0\0\x70\x20\0\0\4abcd", b"\1\0\x30\0", b"\0\0\0\0\x90\0\0\0\x10" + bytes(16)],
+        "lmdb": [
+            b"\0\0\0\0",
+            b"\0\0\0\0\x70\x20\0\0\4abcd",
+            b"\1\0\x30\0",
+            b"\0\0\0\0\x90\0\0\0\x10" + bytes(16),
+        ],
     }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-import corpus
+import corpus  # noqa: E402
 
 BUILD = Path(__file__).parents[2] / "build" / "fuzz"
 
@@ -34,7 +34,14 @@ def fuzz(target: str, options: list[str]) -> None:
 
     found = BUILD / "corpus" / target
     unpack(target, found)
-    arguments = [sys.argv[0], str(found), f"-artifact_prefix={BUILD}/", "-timeout=20", "-rss_limit_mb=4096", *options]
+    arguments = [
+        sys.argv[0],
+        str(found),
+        f"-artifact_prefix={BUILD}/",
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+        *options,
+    ]
     atheris.Setup(arguments, lambda data: corpus.TARGETS[target](bytes(data)), enable_python_coverage=False)
     atheris.Fuzz()
 
@@ -44,9 +51,7 @@ def keep(target: str) -> None:
     found = BUILD / "corpus" / target
     unpack(target, found)
     with tempfile.TemporaryDirectory() as name:
-        command = [sys.executable, __file__, target, "-merge=1", name]
-        merge = subprocess.run([*command[:3], "-merge=1", "-keep", name], check=False)
-        assert merge.returncode == 0
+        subprocess.run([sys.executable, __file__, target, "-merge=1", name, str(found)], check=True)
         corpus.write(target, [path.read_bytes() for path in Path(name).iterdir()])
 
 

@@ -105,6 +105,7 @@ class MailSystem:
             queue_directory=str(self.queue), data_directory=str(directory / "data"), mail_owner="nobody",
             inet_interfaces=("all",), inet_protocols=("ipv4",), maillog_file=str(self.log_path),
             fastrelay_workers=2, fastrelay_queue_shards=5,
+            fastrelay_disk_check="warn",
         )  # fmt: skip
         self.config = StandInConfig(directory, settings, [inet_service(self.port)])
 

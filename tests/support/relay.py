@@ -203,6 +203,7 @@ class Fastrelay(MailSystem):
             "fastrelay_segment_size": 1048576,
             "fastrelay_mx_forbidden_networks": "",
             "fastrelay_dns_timeout": "2s",
+            "fastrelay_disk_check": "warn",  # wherever the temporary directory is
         }
 
     def services(self) -> str:

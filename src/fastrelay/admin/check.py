@@ -6,6 +6,7 @@ Missing queue directories are made, as `postfix check` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ def main(config_dir: Path, args: list[str]) -> int:
     owner = find_owner(settings.mail_owner, f"{config.directory}/main.cf")
     directories.prepare(Path(settings.queue_directory), Path(settings.data_directory), owner)
     mail_log.open_log(config).close()
+    for text in disk_problems(Path(settings.queue_directory), settings.fastrelay_disk_check):
+        say("fastrelay", f"warning: {text}")
     if not wanted(config, settings):
         say(
             "fastrelay",
@@ -46,6 +49,15 @@ def main(config_dir: Path, args: list[str]) -> int:
     for text in table_problems(config):
         say("fastrelay", f"warning: {text}")
     return 0
+
+
+def disk_problems(queue_directory: Path, how: str) -> list[str]:
+    """As at start; FatalError where `start` would refuse."""
+    directory = os.open(queue_directory / "fastrelay", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return directories.check_disk(directory, how)[1]
+    finally:
+        os.close(directory)
 
 
 def table_problems(config: Config) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fastrelay.master.errors import FatalError
 from fastrelay.master.privileges import Owner
+from fastrelay.queue import disk_check
 
 MINE = {"pid": 0o755}
 OWNERS = {"control": 0o700, "fastrelay": 0o700}
@@ -56,6 +57,22 @@ def probe(queue_fd: int) -> None:
         os.unlink(name, dir_fd=queue_fd)
     except OSError as error:
         raise FatalError(f"queue directory is not writable: {error.strerror}") from None
+
+
+def check_disk(queue_fd: int, how: str) -> tuple[str, list[str]]:
+    """fastrelay_disk_check: (a summary, warnings); FatalError when the disk would lose mail in a power cut."""
+    if how == "no":
+        return "not checked", []
+    try:
+        report = disk_check.examine(queue_fd)
+    except OSError as error:
+        raise FatalError(f"queue directory: the disk check failed: {error}") from None
+    if report.refusals and how == "enforce":
+        raise FatalError(
+            f"queue directory: {'; '.join(report.refusals)}: a power cut would lose mail"
+            " (fastrelay_disk_check = warn starts all the same)"
+        )
+    return report.summary, [f"queue directory: {text}" for text in report.refusals + report.warnings]
 
 
 def _directory(path: Path, mode: int, owner: Owner | None, parents: bool = False) -> None:

@@ -13,3 +13,4 @@ class MasterSettings:
     maillog_file: str
     fastrelay_workers: int
     fastrelay_queue_shards: int
+    fastrelay_disk_check: str

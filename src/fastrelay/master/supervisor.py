@@ -94,8 +94,12 @@ class Supervisor:
         self._sockets = SocketSet(self.root / "control", self.owner)
         self._sockets.adopt(self._sockets.plan(self.config, self.settings))
         self._queue_fd = directories.open_queue(self.root, self.owner)
+        disk, problems = directories.check_disk(self._queue_fd, self.settings.fastrelay_disk_check)
         self.log = self._open_log(self.config)
         self._say(f"daemon started -- version {VERSION}, configuration {self.config.directory}")
+        self._say(f"queue directory: {disk}")
+        for problem in problems:
+            self._warn(problem)
         self._log_warnings()
         os.chdir(self.root)
         self._catch_signals()

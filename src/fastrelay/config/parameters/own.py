@@ -1,6 +1,6 @@
 """The parameters that only fastrelay has."""
 
-from fastrelay.config.declaration import integer, names, size, text, time
+from fastrelay.config.declaration import choice, integer, names, size, text, time
 
 PARAMETERS = (
     integer("fastrelay_workers", "0", "Worker processes; 0: one a core.", maximum=256),
@@ -12,6 +12,12 @@ PARAMETERS = (
         maximum=256,
     ),
     size("fastrelay_segment_size", "67108864", "The size of a segment file of the queue.", minimum=1048576),
+    choice(
+        "fastrelay_disk_check",
+        "enforce",
+        ("enforce", "warn", "no"),
+        "At start: refuse a queue directory whose disk would lose mail in a power cut, or only warn.",
+    ),
     size(
         "fastrelay_content_memory_limit",
         "268435456",
