@@ -62,7 +62,7 @@ static int shortened(int fd, const struct iovec *iov, int count, struct iovec *f
     if (count < 1 || !strikes("pwritev", fd, NULL)) return 0;
     if (order->error) { errno = order->error; return -1; }
     *first = iov[0];
-    if (first->iov_len > 1) first->iov_len /= 2;
+    if (first->iov_len >= 1024) first->iov_len = first->iov_len / 2 & ~511ul;  /* as a disk would, whole sectors */
     return 1;
 }
 

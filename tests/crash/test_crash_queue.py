@@ -15,7 +15,7 @@ from support.queue_lab import Lab
 
 TESTS = Path(__file__).parents[1]
 WRITER = [sys.executable, str(TESTS / "crash" / "queue_writer.py")]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
 HAS_STRACE = shutil.which("strace") is not None
 
 

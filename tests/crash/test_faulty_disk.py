@@ -89,9 +89,10 @@ HARMLESS: list[Fault] = [
     ("pwritev", 0, ".seg"),
     ("pwritev", 0, ".tmp"),
     ("open", errno.ENOSPC, ".tmp"),
+    ("open", errno.EIO, ".seg"),  # the second descriptor, for direct writes
     ("fsync", errno.ENOSPC, ".tmp"),
     ("open", errno.EMFILE, ".tmp"),
-    ("pwritev", errno.EDQUOT, ".tmp"),
+    ("open", errno.EDQUOT, ".tmp"),
 ]
 
 

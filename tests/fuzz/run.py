@@ -5,7 +5,7 @@
     run.py --list
 
 Begins with the kept corpus and the seeds. An input that fails is written to build/fuzz/ as crash-*, and its
-bytes belong into the corpus when the bug is fixed.
+bytes belong into the corpus when the bug is fixed; build/fuzz/failed-TARGET has those of an exception.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ def unpack(target: str, directory: Path) -> None:
         (directory / hashlib.sha1(entry, usedforsecurity=False).hexdigest()).write_bytes(entry)
 
 
+def attempt(target: str, data: bytes) -> None:
+    try:
+        corpus.TARGETS[target](data)
+    except BaseException:
+        (BUILD / f"failed-{target}").write_bytes(data)
+        raise
+
+
 def fuzz(target: str, options: list[str]) -> None:
     import atheris
 
     found = BUILD / "corpus" / target
     unpack(target, found)
-    arguments = [
-        sys.argv[0],
-        str(found),
-        f"-artifact_prefix={BUILD}/",
-        "-timeout=20",
-        "-rss_limit_mb=4096",
-        *options,
-    ]
-    atheris.Setup(arguments, lambda data: corpus.TARGETS[target](bytes(data)), enable_python_coverage=False)
+    places = [] if "-merge=1" in options else [str(found)]
+    limits = [f"-artifact_prefix={BUILD}/", "-timeout=20", "-rss_limit_mb=4096"]
+    arguments = [sys.argv[0], *places, *limits, *options]
+    atheris.Setup(arguments, lambda data: attempt(target, bytes(data)), enable_python_coverage=False)
     atheris.Fuzz()
 
 
