@@ -27,6 +27,8 @@ DEFAULTS = {
     "allow_untrusted_routing": False,
     "parent_domain_matches_subdomains": (),
     "show_user_unknown_table_name": True,
+    "empty_address_relayhost_maps_lookup_key": "<>",
+    "empty_address_default_transport_maps_lookup_key": "<>",
 }
 LISTS = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
 

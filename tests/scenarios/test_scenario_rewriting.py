@@ -136,9 +136,54 @@ group@t.test Name <g1@t.test>, list: g2@t.test, g3;
         case("v1@t.test", "z@t.test"),
     ),
 )
+ROUTES = Setup(
+    "routes",
+    COMMON
+    | {
+        "relayhost": "SINK",
+        "relocated_maps": "inline:{gone@t.test=new@x.test, {u=elsewhere, far away}, @moved.test=@m.test,"
+        ' {q@t.test="a b"@x.test}, {"r r"@t.test=quoted}, {s s@t.test=unquoted}}',
+        "sender_dependent_relayhost_maps": "inline:{{a@s.test=ELSEWHERE}, dunno@s.test=DUNNO, @dom.test=ELSEWHERE,"
+        " <>=ELSEWHERE, b@s.test=ELSEWHERE, loc=ELSEWHERE}",
+        "sender_dependent_default_transport_maps": "inline:{{a2@s.test=discard:}, d2@s.test=dunno, b@s.test=smtp,"
+        " {err@s.test=error:no way}, nul@s.test=smtp:, {ret@s.test=retry:4.2.0 later}}",
+        "virtual_alias_maps": "inline:{{alias@t.test=gone@t.test z@t.test}}",
+        "transport_maps": 'inline:{tm@t.test=discard:, {"t t"@t.test=discard:}, {v v@t.test=discard:},'
+        " gone@t.test=discard:, u@alias.test=discard:}",
+    },
+    {},
+    (
+        case("a@s.test", "z@t.test"),
+        case("A+x@S.test", "z@t.test"),
+        case("dunno@s.test", "z@t.test"),
+        case("q@dom.test", "z@t.test"),
+        case("", "z@t.test"),
+        case("a@s.test", "z@relay.test"),
+        case("a2@s.test", "z@relay.test"),
+        case("a2@s.test", "z@t.test"),
+        case("d2@s.test", "z@t.test"),
+        case("b@s.test", "z@t.test"),
+        case("err@s.test", "z@t.test"),
+        case("ret@s.test", "z@t.test"),
+        case("nul@s.test", "z@t.test"),
+        case("loc@origin.test", "z@t.test"),
+        case("loc", "z@t.test"),
+        case("x@s.test", "tm@t.test", '"t t"@t.test', '"v v"@t.test', "tm+e@t.test"),
+        case("x@s.test", "gone@t.test"),
+        case("x@s.test", "gone+y@t.test"),
+        case("x@s.test", "u@local.test"),
+        case("x@s.test", "u@alias.test"),
+        case("x@s.test", "z@moved.test"),
+        case("x@s.test", "q@t.test"),
+        case("x@s.test", '"r r"@t.test'),
+        case("x@s.test", '"s s"@t.test'),
+        case("x@s.test", "u@[127.0.0.1]"),
+        case("x@s.test", "alias@t.test"),
+    ),
+)
 
 
-@pytest.mark.parametrize("setup", [CANONICAL, VIRTUAL], ids=lambda setup: setup.name)
+@pytest.mark.parametrize("setup", [CANONICAL, VIRTUAL, ROUTES], ids=lambda setup: setup.name)
 def test_same_as_postfix(setup):
     different = compare(setup)
     assert not different, "\n".join(different)

@@ -51,15 +51,20 @@ class Seen:
 
 def run(kind: type[MailSystem], setup: Setup) -> tuple[list[Seen], list[str]]:
     """What was seen of each case, and the warnings of all."""
-    with KeepingSink() as sink:
+    with KeepingSink() as sink, KeepingSink() as elsewhere:
         main = {"relayhost": sink.next_hop, "smtpd_error_sleep_time": "0", **setup.main}
-        main = {name: str(value).replace("SINK", sink.next_hop) for name, value in main.items()}
+        main = {name: _fill_in(value, sink, elsewhere) for name, value in main.items()}
         with kind(main, setup.tables) as relay:
             seen = [_send(relay, number, case) for number, case in enumerate(setup.cases)]
             ids = [found.replies[-1].rpartition(" ")[2] for found in seen if found.replies[-1][:3] == "250"]
             until(lambda: all(f"{queue_id}: removed" in relay.log() for queue_id in ids), relay.log)
             warnings = [re.sub(r"^[0-9A-F]{8,}: ", "", text) for text in WARNING.findall(relay.log())]
-            return [_look(found, number, relay, sink) for number, found in enumerate(seen)], sorted(warnings)
+            sinks = {"": sink, "elsewhere: ": elsewhere}
+            return [_look(found, number, relay, sinks) for number, found in enumerate(seen)], sorted(warnings)
+
+
+def _fill_in(value: object, sink: KeepingSink, elsewhere: KeepingSink) -> str:
+    return str(value).replace("SINK", sink.next_hop).replace("ELSEWHERE", elsewhere.next_hop)
 
 
 def _send(relay: MailSystem, number: int, case: Case) -> Seen:
@@ -83,14 +88,16 @@ def _text(reply: tuple[int, bytes]) -> str:
     return f"{reply[0]} {reply[1].decode()}"
 
 
-def _look(found: Seen, number: int, relay: MailSystem, sink: KeepingSink) -> Seen:
+def _look(found: Seen, number: int, relay: MailSystem, sinks: Mapping[str, KeepingSink]) -> Seen:
     queue_id = found.replies[-1].rpartition(" ")[2]
     for name, to, original, dsn, status in DELIVERY.findall(relay.log()):
         if name == queue_id:
             found.log.append(f"to={_fold(to)} orig_to={_fold(original)} {dsn} {status}")
     found.log.sort()
-    mine = [kept for kept in sink.messages if kept.header.find(b"Subject: case %d\r\n" % number) >= 0]
-    found.envelopes = sorted(map(_envelope, mine))
+    for name, sink in sinks.items():
+        mine = [kept for kept in sink.messages if b"Subject: case %d\r\n" % number in kept.header]
+        found.envelopes += [(name + sender, recipients) for sender, recipients in map(_envelope, mine)]
+    found.envelopes.sort()
     found.replies[-1] = re.sub(r"queued as \w+", "queued", found.replies[-1])
     return found
 

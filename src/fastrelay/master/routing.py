@@ -52,6 +52,9 @@ class Routing:
             virtual_mailbox_domains=lists[2],
             relay_domains=relay_domains,
             transport_maps=self.maps("transport_maps"),
+            relocated_maps=self.maps("relocated_maps"),
+            sender_dependent_relayhost_maps=self.maps("sender_dependent_relayhost_maps"),
+            sender_dependent_default_transport_maps=self.maps("sender_dependent_default_transport_maps"),
             own_addresses=self.own_addresses,
         )
         self.resolver = Resolver(settings, lookups, REMEMBERED)

@@ -39,6 +39,15 @@ class Lookup(Protocol):
     def find(self, key: bytes, /) -> bytes | None: ...
 
 
+class NoTables:
+    """The Lookup of a parameter that is not set."""
+
+    tables: tuple[Table, ...] = ()
+
+    def find(self, _key: bytes, /) -> bytes | None:
+        return None
+
+
 class Matcher(Protocol):
     """tables.matching.DomainMatcher."""
 
@@ -88,7 +97,7 @@ class AddressMaps:
 
         `user` is the local part without its extension.
         """
-        if not _PLAIN.fullmatch(local):
+        if not domain or not _PLAIN.fullmatch(local):
             found = self.find_key(both_forms(Address(local, domain), user, is_local))
             return found[1] if found else None
         value = self.find(local + b"@" + domain)

@@ -58,9 +58,9 @@ class RecipientCheck:
     def known(self, address: Address) -> bool:
         return self.problem(address) is None
 
-    def problem(self, address: Address) -> Unknown | None:
+    def problem(self, address: Address, sender: bytes = b"") -> Unknown | None:
         """Why the recipient is refused, or None. Raises TableError when a table cannot answer."""
-        found = self._resolver.examine(address)
+        found = self._resolver.examine(address, sender)
         if found.address_class is AddressClass.INVALID:
             return Unknown(found.address_class, b"5.1.3", b"Bad recipient address syntax")
         if any(self._matches(maps, found) for maps in self._rewriting):

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from fastrelay.borders import Route
 from fastrelay.rewrite._address import Address, from_external
 from fastrelay.rewrite.address import Rewriter, canonical_domain, read_domain, split_routing
-from fastrelay.rewrite.lookup import AddressMaps, Lookup, Matcher, split_extension
+from fastrelay.rewrite.lookup import AddressKeys, AddressMaps, Lookup, Matcher, NoTables, both_forms
+from fastrelay.rewrite.sender_routes import SenderMap, SenderRoutes
 from fastrelay.rewrite.settings import ResolveSettings
 
 CACHE_LIMIT = 20_000
 BAD_ADDRESS = b"5.1.3 bad address syntax"
 UNDELIVERABLE = b"Address is undeliverable"
+NO_TABLES = NoTables()
 
 
 class AddressClass(enum.IntEnum):
@@ -62,6 +64,9 @@ class ResolveLookups:
     relay_domains: Matcher
     transport_maps: Lookup
     own_addresses: Iterable[str] = field(default=())  # of inet_interfaces and proxy_interfaces
+    relocated_maps: Lookup = NO_TABLES
+    sender_dependent_relayhost_maps: Lookup = NO_TABLES
+    sender_dependent_default_transport_maps: Lookup = NO_TABLES
 
     @property
     def lists(self) -> tuple[Matcher, ...]:
@@ -70,6 +75,15 @@ class ResolveLookups:
             self.virtual_alias_domains,
             self.virtual_mailbox_domains,
             self.relay_domains,
+        )
+
+    @property
+    def maps(self) -> tuple[Lookup, ...]:
+        return (
+            self.transport_maps,
+            self.relocated_maps,
+            self.sender_dependent_relayhost_maps,
+            self.sender_dependent_default_transport_maps,
         )
 
 
@@ -83,7 +97,7 @@ class Resolver:
     def __init__(self, settings: ResolveSettings, lookups: ResolveLookups, remember: int = 0) -> None:
         tables = [table for names in lookups.lists for table in names.tables]
         of_lists = [table for table in tables if not table.constant]
-        self._changing = of_lists + [table for table in lookups.transport_maps.tables if not table.constant]
+        self._changing = of_lists + [t for maps in lookups.maps for t in maps.tables if not t.constant]
         self._versions = [table.version for table in self._changing]
         self._remember = 0 if None in self._versions else remember
         self._recent: dict[bytes, Resolution] = {}
@@ -92,33 +106,48 @@ class Resolver:
         self._rewriter = Rewriter(settings)
         self._own = frozenset(ipaddress.ip_address(a) for a in lookups.own_addresses)
         self._empty_address = from_external(settings.empty_address_recipient.encode() or b"MAILER-DAEMON")
-        self._delimiters = settings.recipient_delimiter.encode()
         self._transport_maps = AddressMaps(lookups.transport_maps)
-        self._cached = not of_lists and not self._transport_maps
+        self._relocated_maps = AddressMaps(lookups.relocated_maps)
+        self._sender_routes = SenderRoutes(
+            SenderMap.make(
+                lookups.sender_dependent_default_transport_maps,
+                settings.empty_address_default_transport_maps_lookup_key,
+            ),
+            SenderMap.make(
+                lookups.sender_dependent_relayhost_maps, settings.empty_address_relayhost_maps_lookup_key
+            ),
+        )
+        self._by_sender = bool(self._sender_routes)
+        self._keys = AddressKeys(
+            settings.recipient_delimiter, settings.owner_request_special, settings.myorigin, self.is_local
+        )
+        self._cached = not of_lists and not self._transport_maps and not self._by_sender
         self._cache: dict[bytes, tuple[AddressClass, bytes, bytes]] = {}
         self._interned: dict[bytes, bytes] = {}
         self._parent_style = "transport_maps" in settings.parent_domain_matches_subdomains
 
     def resolve(self, address_external: bytes, sender: bytes = b"") -> Route:
-        """Where the canonical address goes. No table makes that depend on `sender` at present."""
-        found = self._recall(address_external)
-        return (found if found is not None else self.examine(from_external(address_external))).route
+        """Where the canonical address goes; `sender` counts where a table asks for it."""
+        key = address_external + b"\0" + sender if self._by_sender else address_external
+        found = self._recall(key)
+        return (found if found is not None else self.examine(from_external(address_external), sender)).route
 
-    def is_authorized_destination(self, address: Address) -> bool:
+    def is_authorized_destination(self, address: Address, sender: bytes = b"") -> bool:
         """permit_auth_destination: a destination of ours, with no sender-specified routing behind it."""
-        found = self.examine(address)
+        found = self.examine(address, sender)
         if found.routed and not self._settings.allow_untrusted_routing:
             return False
         return found.address_class in FINAL or found.address_class is AddressClass.RELAY
 
-    def examine(self, address: Address) -> Resolution:
-        found = self._recall(address.external)
+    def examine(self, address: Address, sender: bytes = b"") -> Resolution:
+        key = address.external + b"\0" + sender if self._by_sender else address.external
+        found = self._recall(key)
         if found is None:
-            found = self._examine(address)
+            found = self._examine(address, sender)
             if self._remember:
                 if len(self._recent) >= self._remember:
                     self._recent.clear()
-                self._recent[address.external] = found
+                self._recent[key] = found
         return found
 
     def _recall(self, external: bytes) -> Resolution | None:
@@ -130,12 +159,14 @@ class Resolver:
                 self._recent.clear()
         return self._recent.get(external)
 
-    def _examine(self, address: Address) -> Resolution:
+    def _examine(self, address: Address, sender: bytes) -> Resolution:
         address = self._reduce(address)
         if not self._is_deliverable(address):
             route = Route(b"error", BAD_ADDRESS, address.external)
             return Resolution(route, address, AddressClass.INVALID, routed=True)
-        address_class, transport, next_hop = self._find_destination(address)
+        address_class, transport, next_hop = self._find_destination(address, sender)
+        if self._relocated_maps and (moved := self._keys.find(self._relocated_maps, address)) is not None:
+            transport, next_hop = b"error", b"5.1.6 User has moved to " + moved
         route = Route(self._intern(transport), self._intern(next_hop), address.external)
         return Resolution(route, address, address_class, has_routing(address.local))
 
@@ -201,10 +232,10 @@ class Resolver:
         found = split_routing(local, self._settings)
         return Address(*found) if found else None
 
-    def _find_destination(self, address: Address) -> tuple[AddressClass, bytes, bytes]:
+    def _find_destination(self, address: Address, sender: bytes) -> tuple[AddressClass, bytes, bytes]:
         if self._cached and (known := self._cache.get(address.domain)) is not None:
             return known
-        found = self._classify(address.domain)
+        found = self._classify(address.domain, sender)
         if found[0] is not AddressClass.VIRTUAL_ALIAS and self._transport_maps:
             # an unknown alias stays unknown: transport_maps must not make it deliverable
             found = (found[0], *self._apply_transport_maps(address, found[1], found[2]))
@@ -214,7 +245,7 @@ class Resolver:
             self._cache[address.domain] = found
         return found
 
-    def _classify(self, domain: bytes) -> tuple[AddressClass, bytes, bytes]:
+    def _classify(self, domain: bytes, sender: bytes) -> tuple[AddressClass, bytes, bytes]:
         """The class's transport and next hop; a `transport:next_hop` in main.cf has the last word."""
         settings = self._settings
         address_class = self.address_class(domain)
@@ -227,14 +258,21 @@ class Resolver:
         elif address_class is AddressClass.VIRTUAL_MAILBOX:
             transport = settings.virtual_transport
         else:
-            transport = (
-                settings.relay_transport
-                if address_class is AddressClass.RELAY
-                else settings.default_transport
-            )
-            next_hop = settings.relayhost.encode() or domain
-        name, _, explicit = transport.partition(":")
-        return address_class, name.encode(), explicit.encode() or next_hop
+            transport, relayhost = self._find_relay(address_class, sender)
+            next_hop = relayhost.encode("utf-8", "surrogateescape") or domain
+        name, _, explicit = transport.encode("utf-8", "surrogateescape").partition(b":")
+        return address_class, name, explicit or next_hop
+
+    def _find_relay(self, address_class: AddressClass, sender: bytes) -> tuple[str, str]:
+        """Transport and relayhost for what is not ours in the end."""
+        settings, routes, keys = self._settings, self._sender_routes, self._keys
+        is_relay = address_class is AddressClass.RELAY
+        transport = settings.relay_transport if is_relay else settings.default_transport
+        if not self._by_sender:
+            return transport, settings.relayhost
+        if not is_relay:
+            transport = routes.default_transport.find(keys, sender) or transport
+        return transport, routes.relayhost.find(keys, sender) or settings.relayhost
 
     def _apply_transport_maps(
         self, address: Address, transport: bytes, next_hop: bytes
@@ -253,14 +291,10 @@ class Resolver:
     def _find_transport(self, address: Address) -> bytes | None:
         """transport(5), TABLE SEARCH ORDER."""
         maps = self._transport_maps
-        local, domain = address.local, address.domain
-        value = maps.find(local + b"@" + domain)
-        if value is not None:
-            return value
-        user, extension = split_extension(local, self._delimiters, self._settings.owner_request_special)
-        if extension or user != local:
-            value = maps.find_partial(user + b"@" + domain)
-        name = domain
+        user = self._keys.user(address.local)
+        found = maps.find_key(both_forms(address, user, is_local=False)[:-1])  # all but @domain
+        value = None if found is None else found[1]
+        name = address.domain
         while value is None and name:
             value = maps.find_partial(name)
             dot = name.find(b".", 1)

@@ -31,6 +31,8 @@ class ResolveSettings(RewriteSettings):
     allow_untrusted_routing: bool
     parent_domain_matches_subdomains: tuple[str, ...]
     show_user_unknown_table_name: bool
+    empty_address_relayhost_maps_lookup_key: str
+    empty_address_default_transport_maps_lookup_key: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,12 @@ def reply(code: int, dsn: bytes, recipient: Recipient, text: bytes) -> bytes:
     return b"%d %c%b <%b>: %b" % (code, b"%d" % (code // 100), dsn[1:], recipient.original, text)
 
 
+def sender_of(session: Any) -> bytes:
+    """b"" before MAIL too."""
+    sender = session.transaction.sender
+    return b"" if sender is None else bytes(sender.external)
+
+
 def permit_mynetworks(session: Any, _candidate: Candidate) -> Answer:
     return PERMIT if session.client.in_mynetworks else None
 
@@ -89,8 +95,8 @@ def build(name: str, around: Surroundings) -> Restriction:
     settings, resolver = around.settings, around.resolver
 
     def unauth_destination(code: int) -> Restriction:
-        def restrict(_session: Any, candidate: Candidate) -> Answer:
-            if resolver.is_authorized_destination(candidate[1]):
+        def restrict(session: Any, candidate: Candidate) -> Answer:
+            if resolver.is_authorized_destination(candidate[1], sender_of(session)):
                 return None
             return reply(code, b"5.7.1", candidate[0], b"Relay access denied")
 
@@ -99,8 +105,9 @@ def build(name: str, around: Surroundings) -> Restriction:
     def flat(code: int, dsn: bytes, text: bytes) -> Restriction:
         return lambda _session, candidate: reply(code, dsn, candidate[0], text)
 
-    def permit_auth_destination(_session: Any, candidate: Candidate) -> Answer:
-        return PERMIT if resolver.is_authorized_destination(candidate[1]) else None
+    def permit_auth_destination(session: Any, candidate: Candidate) -> Answer:
+        sender = sender_of(session)
+        return PERMIT if resolver.is_authorized_destination(candidate[1], sender) else None
 
     known: dict[str, Restriction] = {
         "permit_mynetworks": permit_mynetworks,
@@ -133,8 +140,9 @@ def unlisted_recipient(around: Surroundings) -> Restriction:
         AddressClass.VIRTUAL_MAILBOX: settings.unknown_virtual_mailbox_reject_code,
     }
 
-    def restrict(_session: Any, candidate: Candidate) -> Answer:
-        problem: Unknown | None = around.recipients.problem(candidate[1])
+    def restrict(session: Any, candidate: Candidate) -> Answer:
+        sender = sender_of(session)
+        problem: Unknown | None = around.recipients.problem(candidate[1], sender)
         if problem is None:
             return None
         code = 450 if problem.temporary else codes.get(problem.address_class, 550)

@@ -55,6 +55,23 @@ PARAMETERS = (
         unit="bytes",
         minimum=1,
     ),
+    names("relocated_maps", "", "The tables of users that have moved, and where to."),
+    names("sender_dependent_relayhost_maps", "", "The tables that take the place of relayhost, by sender."),
+    names(
+        "sender_dependent_default_transport_maps",
+        "",
+        "The tables that take the place of default_transport, by sender.",
+    ),
+    text(
+        "empty_address_relayhost_maps_lookup_key",
+        "<>",
+        "What sender_dependent_relayhost_maps are asked for the null sender.",
+    ),
+    text(
+        "empty_address_default_transport_maps_lookup_key",
+        "<>",
+        "What sender_dependent_default_transport_maps are asked for the null sender.",
+    ),
     text("always_bcc", "", "An address that gets a copy of all mail that comes in."),
     names("sender_bcc_maps", "", "The tables of an address that gets a copy, by sender."),
     names("recipient_bcc_maps", "", "The tables of an address that gets a copy, by recipient."),
