@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import resource
 import subprocess
+import sys
 import threading
 import time
 
@@ -222,6 +223,13 @@ def test_parameters_in_main_cf_and_servers_by_socket(tmp_path, slapd: Slapd):
         path = str(tmp_path / "ldapi").replace("/", "%2F")
         spec = table_file(tmp_path, 1, server, server_host=f"ldapi://{path}")
         assert ask_ours(spec, [b"bob@example.com"]) == [b"plainbob"]
+
+
+def test_without_its_library_the_type_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ldap", None)
+    problem = open_remote("ldap:dir").problem
+    assert problem is not None
+    assert problem.startswith("unsupported dictionary type: ldap. Is fastrelay[ldap] installed?")
 
 
 def test_many_lookups_share_few_connections(tmp_path, slapd: Slapd):

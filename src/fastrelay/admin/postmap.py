@@ -27,6 +27,7 @@ from fastrelay.tables import Table, TableError, open_table
 from fastrelay.tables.build import BuildError, Form, delete, ownership_of, table_lock, update
 from fastrelay.tables.lmdb_table import SUFFIX
 from fastrelay.tables.registry import COMPILED_TYPES, TYPES
+from fastrelay.tables.remote import RemoteTable
 from fastrelay.tables.source import read_entries
 from fastrelay.tables.table import Fold, choose_fold, is_utf8, strerror
 from fastrelay.tables.text import printable
@@ -195,7 +196,8 @@ class Tool:
         options = self._options
         if options.remove is not None:
             keys = self._keys(options.remove)
-            return 0 if self._delete(specs, list(keys)) else 1
+            with self._waiter:
+                return 0 if self._delete(specs, list(keys)) else 1
         if options.query is not None:
             with self._waiter:
                 return 0 if self._query(specs, options.query) else 1
@@ -310,16 +312,26 @@ class Tool:
         for spec in specs:
             kind, _, name = spec.partition(":")
             if kind not in COMPILED_TYPES:
-                if kind not in TYPES:
-                    raise Fatal(f"unsupported dictionary type: {kind}")
-                failing = "delete error: Application error"
-                raise Fatal(
-                    f"table {spec}: {failing if kind == 'fail' else 'delete operation is not supported'}"
-                )
+                found |= self._delete_remote(spec, folded)
+                continue
             path = name + SUFFIX
             with self._errors(path), table_lock(path):
                 found |= delete(path, folded, ownership_of(path, None, False, False))
         return found
+
+    def _delete_remote(self, spec: str, keys: list[bytes]) -> bool:
+        """In a table of a server: memcache, redis."""
+        if spec.partition(":")[0] not in TYPES:
+            raise Fatal(f"unsupported dictionary type: {spec.partition(':')[0]}")
+        if spec.startswith("fail:"):
+            raise Fatal(f"table {spec}: delete error: Application error")
+        table = self._open(spec)
+        if not isinstance(table, RemoteTable) or not table.removes:
+            raise Fatal(f"table {spec}: delete operation is not supported")
+        try:
+            return any([self._waiter.remove(table, key) for key in keys])
+        except TableError as error:
+            raise Fatal(f"table {spec}: delete error: {error.reason}") from error
 
     def _create(self, spec: str) -> None:
         kind, _, name = spec.partition(":")

@@ -38,6 +38,11 @@ class TableWaiter:
         self._remember(table)
         return self._loop().run(answer(table.get, key))
 
+    def remove(self, table: RemoteTable, key: bytes) -> bool:
+        """table.remove(key), waited for."""
+        self._remember(table)
+        return self._loop().run(table.remove(key))
+
     def items(self, table: Table) -> Iterator[Entry]:
         """table.items(), one after the other whichever way the table gives them."""
         entries = table.items()

@@ -21,27 +21,31 @@ from fastrelay.tables.options import NOWHERE, Options, Surroundings
 from fastrelay.tables.proxy import ProxyTable
 from fastrelay.tables.randmap import RandomTable
 from fastrelay.tables.regexp import RegexpTable
-from fastrelay.tables.socketmap import SocketmapTable
 from fastrelay.tables.static import StaticTable
 from fastrelay.tables.surrogate import SurrogateTable
 from fastrelay.tables.table import Table, choose_fold
-from fastrelay.tables.tcp import TcpTable
 from fastrelay.tables.texthash import TextHashTable
 from fastrelay.tables.unix import UnixTable
 
 Factory = Callable[[str, Options], Table]
 
-EXTRAS = {  # the class in tables/<type>.py, and the library that it needs
+EXTRAS = {  # the class in tables/<type>.py, and the library that it needs, if any
+    "ldap": ("LdapTable", "ldap"),
+    "memcache": ("MemcacheTable", ""),
+    "nis": ("NisTable", ""),
+    "redis": ("RedisTable", ""),
+    "socketmap": ("SocketmapTable", ""),
+    "tcp": ("TcpTable", ""),
     "sqlite": ("SqliteTable", "sqlite3"),
 }
 
 
 def _extra(kind: str, table: str, library: str) -> Factory:
-    """A type whose library may be missing; its file is imported when such a table is opened."""
+    """A type that few use or whose library may be missing: its file is imported when a table is opened."""
 
     def make(name: str, how: Options) -> Table:
         try:
-            importlib.import_module(library)
+            importlib.import_module(library or __name__)
         except ImportError as error:
             problem = f"unsupported dictionary type: {kind}. Is fastrelay[{kind}] installed? ({error})"
             return SurrogateTable(f"{kind}:{name}", problem)
@@ -59,16 +63,13 @@ TYPES: dict[str, Factory] = {
     "hash": lambda name, how: HashTable(name, how.fold, how.utf8),
     "inline": lambda name, how: InlineTable(name, choose_fold(how.fold, how.utf8)),
     "internal": lambda name, how: InternalTable(name, choose_fold(how.fold, how.utf8)),
-    "ldap": _extra("ldap", "LdapTable", "ldap"),
     "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
     "pcre": _extra("pcre", "PcreTable", "pcre2"),
     "pipemap": lambda name, how: PipeTable(name, lambda spec: _open(spec, how), how),
     "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
     "randmap": lambda name, how: RandomTable(name, how.utf8),
     "regexp": lambda name, how: RegexpTable(name, how.utf8),
-    "socketmap": lambda name, how: SocketmapTable(name, how),
     "static": lambda name, how: StaticTable(name, how.utf8),
-    "tcp": lambda name, how: TcpTable(name, how),
     "texthash": lambda name, how: TextHashTable(name, choose_fold(how.fold, how.utf8), how.utf8),
     "unionmap": lambda name, how: UnionTable(name, lambda spec: _open(spec, how), how),
     "unix": lambda name, how: UnixTable(name, choose_fold(how.fold, how.utf8)),
@@ -84,7 +85,7 @@ def open_table(spec: str, *, fold: bool = True, utf8: bool = True, around: Surro
 
 def table_types() -> list[str]:
     """What `postconf -m` lists."""
-    return sorted(kind for kind in TYPES if kind not in EXTRAS or find_spec(EXTRAS[kind][1]))
+    return sorted(kind for kind in TYPES if kind not in EXTRAS or find_spec(EXTRAS[kind][1] or __name__))
 
 
 def _open(spec: str, how: Options) -> Table:

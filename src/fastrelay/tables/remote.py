@@ -31,7 +31,8 @@ class RemoteTable(Table):
     """
 
     remote = True
-    keeps_case: ClassVar[bool] = False  # True: keys reach the server as they are (socketmap, tcp, memcache)
+    keeps_case: ClassVar[bool] = False  # True: keys reach the server as they are (socketmap, tcp)
+    removes: ClassVar[bool] = False  # True: remove() deletes keys
 
     def __init__(self, name: str, how: Options) -> None:
         super().__init__(name)
@@ -54,6 +55,10 @@ class RemoteTable(Table):
     async def fetch(self, key: bytes) -> bytes | None:
         """The value on the server, None when it is not there."""
         raise NotImplementedError
+
+    async def remove(self, key: bytes) -> bool:
+        """Delete a key; was it there? TableError. What is cached here stays for its time."""
+        raise TableError(self.label, "delete operation is not supported", unavailable=False)
 
     async def close(self) -> None:
         """End the connections."""
