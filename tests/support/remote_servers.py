@@ -61,6 +61,7 @@ class Server:
         if self._path() is None:
             pytest.skip(f"{self.program} is not here: apt-get install {self.package}")
         self.directory = directory
+        self.run_as: dict[str, Any] = {}  # of subprocess
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -75,7 +76,11 @@ class Server:
         log = self.directory / f"{self.program}.log"
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [str(self._path()), *self.command()], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                [str(self._path()), *self.command()],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                **self.run_as,
             )
         until(self._answers, lambda: log.read_text(errors="replace"))
 
@@ -92,7 +97,7 @@ class Server:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def _path(self) -> str | None:
+    def _path(self) -> str | Path | None:
         return shutil.which(self.program) or shutil.which(self.program, path="/usr/sbin")
 
     def _answers(self) -> bool:

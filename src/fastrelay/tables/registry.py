@@ -32,11 +32,14 @@ Factory = Callable[[str, Options], Table]
 EXTRAS = {  # the class in tables/<type>.py, and the library that it needs, if any
     "ldap": ("LdapTable", "ldap"),
     "memcache": ("MemcacheTable", ""),
+    "mysql": ("MysqlTable", "asyncmy"),
     "nis": ("NisTable", ""),
+    "pcre": ("PcreTable", "pcre2"),
+    "pgsql": ("PgsqlTable", "asyncpg"),
     "redis": ("RedisTable", ""),
     "socketmap": ("SocketmapTable", ""),
-    "tcp": ("TcpTable", ""),
     "sqlite": ("SqliteTable", "sqlite3"),
+    "tcp": ("TcpTable", ""),
 }
 
 
@@ -64,7 +67,6 @@ TYPES: dict[str, Factory] = {
     "inline": lambda name, how: InlineTable(name, choose_fold(how.fold, how.utf8)),
     "internal": lambda name, how: InternalTable(name, choose_fold(how.fold, how.utf8)),
     "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
-    "pcre": _extra("pcre", "PcreTable", "pcre2"),
     "pipemap": lambda name, how: PipeTable(name, lambda spec: _open(spec, how), how),
     "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
     "randmap": lambda name, how: RandomTable(name, how.utf8),
