@@ -96,8 +96,10 @@ def build(config: Config, announce: Callable[[], None]) -> Supervisor:
     from fastrelay.master import configuration, mail_log, preload, worker
     from fastrelay.master.settings import MasterSettings
     from fastrelay.master.supervisor import Supervisor
+    from fastrelay.tables.registry import EXTRAS
 
-    preload.everything()
+    values = [*config.main.values(), *(value for entry in config.entries for value in entry.options)]
+    preload.everything(kind for kind in EXTRAS if any(f"{kind}:" in value for value in values))
     return Supervisor(
         config,
         load=lambda: configuration.load(Path(config.directory)),

@@ -9,11 +9,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from collections.abc import Iterable
 from types import ModuleType
+
+from fastrelay.tables.registry import EXTRAS
 
 PACKAGES = ("asyncio", "concurrent.futures", "dns", "encodings", "fastrelay")
 MODULES = ("aiosmtplib", "stringprep", "traceback", "unicodedata", "uvloop")
 FOREIGN = (
+    *(f"fastrelay.tables.{kind}" for kind in EXTRAS),
     "fastrelay.admin",
     "asyncio.__main__",
     "asyncio.windows_",
@@ -23,11 +27,17 @@ FOREIGN = (
 )
 
 
-def everything() -> None:
+def everything(kinds: Iterable[str] = ()) -> None:
+    """`kinds`: the table types of EXTRAS that the configuration names."""
     for name in PACKAGES:
         _import_below(importlib.import_module(name))
     for name in MODULES:
         importlib.import_module(name)
+    for kind in kinds:
+        try:
+            importlib.import_module(f"fastrelay.tables.{kind}")
+        except ImportError:
+            continue  # opening the table tells it
 
 
 def _import_below(package: ModuleType) -> None:

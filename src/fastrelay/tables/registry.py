@@ -49,10 +49,11 @@ def _extra(kind: str, table: str, library: str) -> Factory:
     def make(name: str, how: Options) -> Table:
         try:
             importlib.import_module(library or __name__)
-        except ImportError as error:
+            module = importlib.import_module(f"fastrelay.tables.{kind}")
+        except (ImportError, OSError) as error:
             problem = f"unsupported dictionary type: {kind}. Is fastrelay[{kind}] installed? ({error})"
             return SurrogateTable(f"{kind}:{name}", problem)
-        made: Table = getattr(importlib.import_module(f"fastrelay.tables.{kind}"), table)(name, how)
+        made: Table = getattr(module, table)(name, how)
         return made
 
     return make

@@ -160,7 +160,8 @@ class Pool(Generic[C]):
     def __init__(self, connect: Callable[[], Awaitable[C]], limit: int) -> None:
         self._connect = connect
         self._free = asyncio.Semaphore(limit)
-        self._idle: list[tuple[float, C]] = []
+        self._idle: list[tuple[float, C]] = []  # used last at the end
+        self._watched = False
 
     async def use(self, job: Callable[[C], Awaitable[Result]]) -> Result:
         """job(connection), once more when an idle connection turned out to be dead."""
@@ -196,5 +197,19 @@ class Pool(Generic[C]):
         finally:
             if healthy:
                 self._idle.append((monotonic(), connection))
+                self._watch()
             else:
                 connection.close()
+
+    def _watch(self) -> None:
+        """What nobody uses any more ends, also when the table itself has been replaced."""
+        if not self._watched:
+            self._watched = True
+            asyncio.get_running_loop().call_later(IDLE_SECONDS, self._retire)
+
+    def _retire(self) -> None:
+        self._watched = False
+        while self._idle and monotonic() - self._idle[0][0] >= IDLE_SECONDS:
+            self._idle.pop(0)[1].close()
+        if self._idle:
+            self._watch()
