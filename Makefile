@@ -44,6 +44,7 @@ bench: build
 
 soak: build
 	$(BIN)/pytest -m soak --timeout 3600
+	$(MAKE) fuzz FUZZ_SECONDS=600
 
 # libFuzzer on each compiled parser, FUZZ_SECONDS each; needs clang-14. `make fuzz FUZZ="session lmdb"` for some
 FUZZ_SECONDS ?= 60

@@ -21,7 +21,7 @@ ENVELOPE = Envelope(b"sender@example.org", [Recipient(b"user@example.net")], 1.7
 
 def run(directory: str, count: int, in_flight: int, size: int) -> str:
     root = os.open(directory, os.O_RDONLY)
-    settings = QueueSettings(1, 64 << 20, 4 << 20, 10240000, 0)
+    settings = QueueSettings(1, 64 << 20, 4 << 20, 120.0, 10240000, 0)
     spool = Spool(root, [0], settings, lambda reason: os._exit(75))
     spool.recover()
     spool.start()

@@ -1,7 +1,8 @@
 /* LD_PRELOAD: makes one call on a file of the queue fail, in a relay that runs; test_faulty_disk.py compiles and steers it.
  *
  * FAULTY_DISK names a file of `struct order`, mapped before master forks, so that all its children see what the
- * test writes there. Armed, the `skip`th matching call after that fails with `error`; error 0: a write is cut short.
+ * test writes there. Armed, the `skip`th matching call after that fails with `error`; error 0: a write is cut short;
+ * error -N: an fdatasync takes N milliseconds more.
  * With BTRFS_DISK set, file systems say that they are btrfs: nothing is zero-filled, segments are made by ftruncate.
  * Only what is below a directory named "fastrelay" counts: shards ("dir"), files that end in `suffix` (empty: all).
  */
@@ -79,7 +80,13 @@ ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int f
 ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags) {
     return pwritev2(fd, iov, count, offset, flags);
 }
-int fdatasync(int fd) { FAIL("fdatasync", fd, NULL) return REAL(fdatasync)(fd); }
+int fdatasync(int fd) {
+    if (strikes("fdatasync", fd, NULL)) {
+        if (order->error > 0) { errno = order->error; return -1; }
+        usleep(-order->error * 1000);
+    }
+    return REAL(fdatasync)(fd);
+}
 int fsync(int fd) { FAIL("fsync", fd, NULL) return REAL(fsync)(fd); }
 int ftruncate64(int fd, off64_t size) { FAIL("ftruncate", fd, NULL) return REAL(ftruncate64)(fd, size); }
 int renameat(int from, const char *old, int to, const char *new) {

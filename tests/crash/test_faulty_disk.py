@@ -131,6 +131,24 @@ def test_where_segments_are_made_by_ftruncate(disk: FaultyDisk, monkeypatch: pyt
     suffer(disk, faults, fatal=True, skip=0)
 
 
+def test_a_disk_that_hangs_keeps_no_client_waiting(disk: FaultyDisk) -> None:
+    """451 after fastrelay_commit_deadline; what was refused is not delivered, and it goes on."""
+    main = {"fastrelay_workers": 1, "fastrelay_commit_deadline": "1s"}
+    with (
+        TimedSink() as sink,
+        Fastrelay({"relayhost": sink.next_hop, **main}) as relay,
+        Senders(relay.host, relay.port) as senders,
+    ):
+        senders.wait(20)
+        disk.arm("fdatasync", -5000, 0, ".seg")
+        senders.wait_reply(b"451 4.3.0 Error: queue file write error")
+        senders.wait(50)
+        assert relay.log().count("warning: the disk hangs: ") >= 1
+        finish(relay, sink, senders)
+    assert senders.refused and set(senders.refused).isdisjoint(sink.came)
+    assert sink.repeated() == {}
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(20))
 def test_faults_at_random_calls(disk: FaultyDisk, seed: int) -> None:

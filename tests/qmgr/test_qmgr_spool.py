@@ -14,6 +14,7 @@ SETTINGS = QueueSettings(
     fastrelay_queue_shards=1,
     fastrelay_segment_size=1 << 20,
     fastrelay_relocation_rate=1 << 20,
+    fastrelay_commit_deadline=120.0,
     message_size_limit=1 << 20,
     queue_minfree=0,
 )

@@ -294,3 +294,62 @@ def test_power_cut_in_a_batch(tmp_path: Path, seed: int) -> None:
     for message in set(acked) & set(lab.spool.entries):
         assert b"".join(lab.spool.read_content(lab.spool.entries[message])) == acked[message]
     lab.stop()
+
+
+class HangingDisk(Files):
+    """While `hangs` no sync ends."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        self.entered = threading.Event()
+
+    def fdatasync(self, fd: int) -> None:
+        self.entered.set()
+        assert self.free.wait(20)
+        super().fdatasync(fd)
+
+
+def test_a_disk_that_hangs_keeps_nobody_waiting_and_nothing_is_stored_twice(tmp_path: Path) -> None:
+    files = HangingDisk()
+    lab = Lab(tmp_path, files=files, fastrelay_commit_deadline=5)
+    kept = lab.store(envelope("kept"), [b"x"])
+    failed = lab.store(envelope("failed"), [b"x"])
+    lab.spool.record(failed, [outcome(0, Status.BOUNCED)])
+    lab.settle()
+    files.free.clear()
+    files.entered.clear()
+    lab.append(envelope("flying"), [b"y"])
+    assert files.entered.wait(10)
+    lab.append(envelope("large"), [b"w" * 3 * MIB])
+    lab.append(envelope("waiting"), [b"z"])
+    lab.notice(envelope("notice", notice_of=failed.message_id), failed.message_id)
+    assert lab.spool.give_up(100.0) == 0 and not lab.spool.patience.is_over
+    assert lab.spool.give_up(104.9) == 0 and lab.refused == 0
+    assert lab.spool.give_up(105.1) == 3 and lab.spool.patience.is_over
+    assert lab.refused == 3
+    lab.append(envelope("while"), [b"v"])
+    assert lab.spool.give_up(106.1) == 1 and lab.spool.give_up(107.1) == 0
+    files.free.set()
+    lab.until(lambda: len(lab.acked) == 3)  # the notice: it waited
+    lab.settle()
+    assert lab.spool.give_up(108.0) == 0 and not lab.spool.patience.is_over
+    notice = lab.acked[2]
+    assert set(lab.spool.entries) == {kept.message_id, notice.message_id}
+    last = lab.store(envelope("after"), [b"u"])
+    lab.stop()
+    assert (lab.refused, len(lab.acked)) == (4, 4)
+    lab = Lab(tmp_path)
+    assert set(lab.spool.entries) == {kept.message_id, notice.message_id, last.message_id}
+    assert lab.problems == []
+    lab.stop()
+
+
+def test_a_slow_disk_is_not_a_hanging_one(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, fastrelay_commit_deadline=5)
+    for second in range(0, 40, 4):
+        lab.store(envelope(), [b"x"])
+        assert lab.spool.give_up(float(second)) == 0
+    assert lab.spool.give_up(1000.0) == 0  # nothing waits
+    assert not lab.spool.patience.is_over
+    lab.stop()

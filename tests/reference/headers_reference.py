@@ -39,7 +39,8 @@ def clean(
         hops += name.lower() == b"received"
         if name.lower() not in dropped:
             text = b"\r\n".join([name + header[0][len(name) :].lstrip(b" \t"), *header[1:]])
-            out.append(text[:limit].rstrip(b"\r\n") if len(text) > limit else text)
+            most = max(limit, len(name) + 1)  # without its colon it would end the header
+            out.append(text[:most].rstrip(b"\r\n") if len(text) > most else text)
     if add is not None:
         prefix = b"resent-" if seen & set(RESENT) else b""
         missing = [name for name in (b"message-id", b"date", b"from") if prefix + name not in seen]

@@ -40,6 +40,7 @@ class Senders:
     ) -> None:
         self.answered: list[str] = []
         self.unknown: list[str] = []  # the dot went out and no answer came
+        self.refused: list[str] = []  # ... and the answer was not 250
         self.replies: dict[bytes, int] = {}  # refusals by their first line
         self._address, self._each, self._pause, self._sizes = (host, port), each, pause, sizes
         self._run, self._seed = next(_runs), seed
@@ -114,6 +115,7 @@ class Senders:
         if reply[:3] == b"250":
             self.answered.append(label)
         else:
+            self.refused.append(label)
             self._refused(reply)
         return reply[:3] != b"421"
 

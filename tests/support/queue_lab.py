@@ -19,6 +19,7 @@ def settings(**changes: int) -> QueueSettings:
         "fastrelay_queue_shards": 4,
         "fastrelay_segment_size": MIB,
         "fastrelay_relocation_rate": 64 * MIB,
+        "fastrelay_commit_deadline": 120,
         "message_size_limit": 10240000,
         "queue_minfree": 0,
     }

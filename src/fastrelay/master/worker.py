@@ -49,7 +49,7 @@ from fastrelay.smtpd.client_name import ClientNames
 from fastrelay.smtpd.service import SWEEP
 from fastrelay.smtpd.service import Service as SmtpdService
 from fastrelay.tables import TableError
-from fastrelay.wire.replies import R452_STORAGE_FULL
+from fastrelay.wire.replies import R451_QUEUE_WRITE, R452_STORAGE_FULL
 
 LOG_DELAY = 0.03  # seconds that a line may wait for others
 TICK = 0.015  # seconds between looks at outcomes that wait to be written
@@ -274,6 +274,9 @@ class Worker:
         self._retired = [service for service in self._retired if service.connection_count]
         for service in self.services + self._retired:
             service.sweep()
+        if late := self.spool.give_up(time.monotonic()):
+            text = b"the disk hangs: %d messages were not taken"
+            self.log.warning(b"queue", text % late)
         self._watch_spool()
         self._want_tick()
         self.loop.call_later(SWEEP, self._sweep)
@@ -311,7 +314,7 @@ class Worker:
 
         def durable(entry: Any) -> None:
             if entry is None:
-                done(R452_STORAGE_FULL)
+                done(R451_QUEUE_WRITE if self.spool.patience.is_over else R452_STORAGE_FULL)
                 return
             done(None)
             self.qmgr.accepted(entry, envelope, content)

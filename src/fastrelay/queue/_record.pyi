@@ -77,6 +77,8 @@ class Entry:
 class Record:
     cancelled: bool
     relocation: bool
+    patient: bool
+    late: bool
     @property
     def size(self) -> int: ...
     @property

@@ -750,6 +750,8 @@ cdef class Record:
     cdef object done
     cdef public bint cancelled
     cdef public bint relocation
+    cdef public bint patient  # nobody is waiting who would send it again
+    cdef public bint late  # who waited has been told that it is not stored
 
     def __cinit__(self):
         global _live
@@ -1042,7 +1044,8 @@ cdef class Record:
         """Tell who appended it, once: a record that is kept must not keep a session."""
         cdef object done = self.done
         self.done = None
-        done(entry)
+        if done is not None:
+            done(entry)
 
     cdef void place(self, Entry entry) noexcept:
         entry.segment = <uint32_t>(self.frames[0].position >> 32)

@@ -31,6 +31,7 @@ class Committer:
         self._starved = starved  # the shard waits for a segment
         self._fatal = fatal
         self._failed = False
+        self.landed = 0  # batches written
         self._running = False
         self._ready: deque[Shard] = deque()
         self._flying: Issued | None = None
@@ -65,6 +66,11 @@ class Committer:
     @property
     def failed(self) -> bool:
         return self._failed
+
+    @property
+    def flying(self) -> Issued | None:
+        """The batch that is being written."""
+        return self._flying
 
     def put(self, shard: Shard, record: Record, urgent: bool = True) -> None:
         """A record at the end of the shard's log; it is written at once when it is urgent."""
@@ -123,6 +129,7 @@ class Committer:
         except Exception as error:  # the disk's or ours: the worker must end, nothing is acknowledged
             self.fail(f"queue file write error: {error!r}")
             return
+        self.landed += 1
         issued.shard.written(issued.segment, issued.batch)
         self._done.append(issued)
         if issued.shard.queue or issued.shard.pending:

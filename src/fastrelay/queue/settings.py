@@ -10,5 +10,6 @@ class QueueSettings:
     fastrelay_queue_shards: int
     fastrelay_segment_size: int  # bytes, 1 MiB at least
     fastrelay_relocation_rate: int  # bytes a second
+    fastrelay_commit_deadline: float  # seconds
     message_size_limit: int
     queue_minfree: int

@@ -32,6 +32,7 @@ from fastrelay.queue._record import (
 from fastrelay.queue.commit import Committer
 from fastrelay.queue.compact import Cleaner
 from fastrelay.queue.files import FILES, Files
+from fastrelay.queue.patience import Patience
 from fastrelay.queue.reader import Reader
 from fastrelay.queue.recover import Quarantine, Recovery, open_shard
 from fastrelay.queue.segment import Preparer, Segment
@@ -86,6 +87,7 @@ class Spool:
             self.read_notes,
             self.set_aside,
         )
+        self.patience = Patience(self._committer, settings.fastrelay_commit_deadline)
         self._space = SpaceCheck(settings, files, directory)
         self._quarantine = Quarantine(files, directory)
         self._shards: dict[int, Shard] = {}
@@ -203,6 +205,7 @@ class Spool:
         shard = self._shards[message_id & 0xFF]
         settled = partial(self._notice_appended, envelope.notice_of, settles, done)
         record = message_record(message_id, envelope, content, settled, shard.chunk, settles)
+        record.patient = True
         self._committer.put(shard, record)
         return record
 
@@ -212,6 +215,10 @@ class Spool:
         if shard.full and shard.intake_room() < max(size, 1) + shard.segment_size // 16:
             return False
         return self._space.has_room(size)
+
+    def give_up(self, now: float) -> int:
+        """To be called each second: `done(None)` to those that a hanging disk lets wait; how many."""
+        return self.patience.give_up(self._all, now)
 
     @property
     def can_record(self) -> bool:
@@ -348,6 +355,8 @@ class Spool:
         segment = shard.segments[entry.segment]
         segment.live += 1
         segment.live_bytes += entry.stored
+        if record.late:
+            self._end(entry, REMOVED)
         record.report(entry)
 
     def _notice_appended(self, message: int, settles: list[int], done: Appended, entry: Entry | None) -> None:

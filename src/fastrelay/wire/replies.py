@@ -16,6 +16,7 @@ R451_QUEUE_FILE_WRITE_ERROR = b"451 4.3.0 Error: queue file write error"
 R451_TABLE_FAILURE_TEXT = b"Temporary lookup failure"
 R421_STORAGE_FULL = b"421 4.3.1 Insufficient system storage"
 R452_TOO_MANY_RECIPIENTS = b"452 4.5.3 Error: too many recipients"
+R451_QUEUE_WRITE = b"451 4.3.0 Error: queue file write error"
 R452_STORAGE_FULL = b"452 4.3.1 Insufficient system storage"
 
 R500_BAD_SYNTAX = b"500 5.5.2 Error: bad syntax"

@@ -29,6 +29,12 @@ PARAMETERS = (
         "Bytes a second of old messages that are moved so that their segment can be freed.",
         minimum=65536,
     ),
+    time(
+        "fastrelay_commit_deadline",
+        "120s",
+        "How long a client waits for the disk before it gets 451 and its message is taken back.",
+        minimum=1,
+    ),
     integer("fastrelay_smtpd_connection_limit", "20000", "SMTP sessions a worker.", minimum=1),
     integer("fastrelay_smtp_connection_limit", "2000", "SMTP client connections a worker.", minimum=1),
     names(
