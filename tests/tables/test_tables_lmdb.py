@@ -25,7 +25,7 @@ def make(path: Path, entries: dict[bytes, bytes], end: bytes = b"\0") -> None:
     sorter = Sorter(str(path.parent))
     for line, (key, value) in enumerate(entries.items()):
         sorter.add(key + end, line, value + end)
-    build(f"{path}.lmdb", sorter, Form(end=end), OWNERSHIP, lambda line, key: None)
+    build(f"{path}.lmdb", sorter, Form(wanted_end=end), OWNERSHIP, lambda line, key: None)
 
 
 def table_of(path: Path) -> Table:

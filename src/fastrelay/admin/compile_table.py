@@ -17,12 +17,15 @@ from typing import IO
 from fastrelay.tables._sorter import Sorter
 from fastrelay.tables._source import Scanner
 from fastrelay.tables.build import Form, build, key_problem, table_lock
-from fastrelay.tables.publish import ownership_of
+from fastrelay.tables.publish import Ownership, ownership_of
 from fastrelay.tables.source import Entries, read_entries
 from fastrelay.tables.table import Fold, choose_fold, strerror
 from fastrelay.tables.text import printable
 
 Reader = Callable[[Iterable[bytes], Entries], Iterator[tuple[int, bytes, bytes]]]
+Builder = Callable[
+    [str, Sorter, Form, Ownership, Callable[[int, bytes], None], Callable[[str], bool]], bool
+]  # build.build, cdb_build.build_cdb
 Convert = Callable[[bytes], bytes]
 TRIES = 5  # readings of a source that keeps changing
 
@@ -88,6 +91,7 @@ def compile_source(
     form: Form,
     rights: Rights,
     signatures: Iterable[tuple[bytes, bytes]] = (),
+    make: Builder = build,
 ) -> None:
     """Make the table at `path` of the source `name`; `signatures`: entries as stored that are added."""
     with _open_source(name) as source:
@@ -96,7 +100,7 @@ def compile_source(
     with working_as(status, directory, rights.as_owner), table_lock(path):
         for _ in range(TRIES):
             with _open_source(name) as source, contextlib.closing(Sorter(directory)) as sorter:
-                if _compile(source, path, reading, form, rights, sorter, signatures):
+                if _compile(source, path, reading, form, rights, sorter, signatures, make):
                     return
             reading.warn(f"{name}: the file changed while it was read: reading it again")
     raise Fatal(f"{name}: the file changes all the time, {path} stays as it is")
@@ -110,6 +114,7 @@ def _compile(
     rights: Rights,
     sorter: Sorter,
     signatures: Iterable[tuple[bytes, bytes]],
+    make: Builder,
 ) -> bool:
     """One reading. False: the source changed meanwhile, nothing was done."""
     before = os.fstat(source.fileno())
@@ -118,7 +123,7 @@ def _compile(
         return False
     for key, value in signatures:
         sorter.add(key, 0, value)
-    return build(
+    return make(
         path,
         sorter,
         form,

@@ -18,13 +18,14 @@ from pathlib import Path
 import lmdb
 
 from fastrelay import config
-from fastrelay.admin.compile_table import Fatal, Reader, Reading, Rights, compile_source
+from fastrelay.admin.compile_table import Builder, Fatal, Reader, Reading, Rights, compile_source
 from fastrelay.admin.errors import say
 from fastrelay.admin.file_values import content_of, pack, unpack
 from fastrelay.admin.table_waiter import TableWaiter
 from fastrelay.master.table_surroundings import table_surroundings
-from fastrelay.tables import Table, TableError, open_table
-from fastrelay.tables.build import BuildError, Form, delete, ownership_of, table_lock, update
+from fastrelay.tables import Table, TableError, cdb, open_table
+from fastrelay.tables.build import BuildError, Form, build, delete, ownership_of, table_lock, update
+from fastrelay.tables.cdb_build import build_cdb
 from fastrelay.tables.lmdb_table import SUFFIX
 from fastrelay.tables.registry import COMPILED_TYPES, TYPES
 from fastrelay.tables.remote import RemoteTable
@@ -34,6 +35,8 @@ from fastrelay.tables.text import printable
 
 # types whose values postmap -F reads from files when it opens them; the others hold what postmap -F stored
 TEXT_TYPES = ("cidr", "inline", "pcre", "randmap", "regexp", "static", "texthash")
+
+ONLY_WHOLE = "a cdb table is only made whole, from its source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ def _set(program: Program, options: Options, flag: str, value: str) -> None:
         case "-p":
             options.rights = Rights(rights.as_owner, False)
         case "-r" | "-w":
-            options.form = Form("replace" if flag == "-r" else "ignore", form.end)
+            options.form = Form("replace" if flag == "-r" else "ignore", form.wanted_end)
         case "-u":
             options.utf8 = False
         case _:
@@ -314,6 +317,8 @@ class Tool:
             if kind not in COMPILED_TYPES:
                 found |= self._delete_remote(spec, folded)
                 continue
+            if kind == "cdb":
+                raise Fatal(f"{spec}: {ONLY_WHOLE}")
             path = name + SUFFIX
             with self._errors(path), table_lock(path):
                 found |= delete(path, folded, ownership_of(path, None, False, False))
@@ -344,14 +349,21 @@ class Tool:
         if kind not in COMPILED_TYPES:
             unable = " does not support bulk-mode creation." if kind in TYPES else ""
             raise Fatal(f"unsupported dictionary type: {kind}{unable}")
-        begun, path = time.monotonic(), name + SUFFIX
+        if kind == "cdb" and self._options.incremental:
+            raise Fatal(f"{spec}: {ONLY_WHOLE}")
+        begun, path = time.monotonic(), name + (cdb.SUFFIX if kind == "cdb" else SUFFIX)
         with self._errors(path):
             if self._options.incremental:
                 self._update(path)
             else:
                 options = self._options
-                signatures = self._program.signatures(options.form, self._configuration)
-                compile_source(name, path, self._reading, options.form, options.rights, signatures)
+                if kind == "cdb":
+                    form = Form(options.form.duplicates, options.form.wanted_end or b"")
+                    make: Builder = build_cdb
+                else:
+                    form, make = options.form, build
+                signatures = self._program.signatures(form, self._configuration)
+                compile_source(name, path, self._reading, form, options.rights, signatures, make)
         self.tell(f"{path}: {os.stat(path).st_size} bytes in {time.monotonic() - begun:.1f} s")
 
     def _fail_to_open(self, name: str) -> None:

@@ -47,10 +47,15 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How entries are stored: what to do about duplicates, and what texts end in (postmap -N, -n)."""
+    """How entries are stored: what to do about duplicates, and what texts end in (postmap -N, -n; neither: None)."""
 
     duplicates: str = "warn"  # warn, ignore or replace
-    end: bytes = b"\0"
+    wanted_end: bytes | None = None
+
+    @property
+    def end(self) -> bytes:
+        """Of an LMDB table's texts."""
+        return b"\0" if self.wanted_end is None else self.wanted_end
 
 
 def build(

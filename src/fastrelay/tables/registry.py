@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 
+from fastrelay.tables.cdb import CdbTable
 from fastrelay.tables.cidr import CidrTable
 from fastrelay.tables.compound import PipeTable, UnionTable
 from fastrelay.tables.environ import EnvironTable
@@ -61,6 +62,7 @@ def _extra(kind: str, table: str, library: str) -> Factory:
 
 TYPES: dict[str, Factory] = {
     "btree": lambda name, how: BtreeTable(name, how.fold, how.utf8),
+    "cdb": lambda name, how: CdbTable(name, choose_fold(how.fold, how.utf8), how.utf8),
     "cidr": lambda name, how: CidrTable(name),
     "environ": lambda name, how: EnvironTable(name, choose_fold(how.fold, how.utf8)),
     "fail": lambda name, how: FailTable(name),
@@ -78,7 +80,7 @@ TYPES: dict[str, Factory] = {
     "unix": lambda name, how: UnixTable(name, choose_fold(how.fold, how.utf8)),
 }
 TYPES |= {kind: _extra(kind, *extra) for kind, extra in EXTRAS.items()}
-COMPILED_TYPES = ("hash", "btree", "lmdb")  # what postmap can make
+COMPILED_TYPES = ("hash", "btree", "lmdb", "cdb")  # what postmap can make
 
 
 def open_table(spec: str, *, fold: bool = True, utf8: bool = True, around: Surroundings = NOWHERE) -> Table:
