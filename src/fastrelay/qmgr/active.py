@@ -11,6 +11,10 @@ from __future__ import annotations
 from fastrelay.qmgr.message import ActiveMessage
 from fastrelay.qmgr.settings import QmgrSettings
 
+DESTINATION_SHARE = (
+    1000  # of one destination; a message beyond costs its index entry only, and is read back in order
+)
+
 
 class ActiveQueue:
     def __init__(self, settings: QmgrSettings) -> None:
@@ -40,7 +44,7 @@ class ActiveQueue:
 
     def share(self) -> int:
         """How much one destination may have waiting: as much as is free, so that others always find room."""
-        return self.limit - len(self.messages)
+        return min(self.limit - len(self.messages), DESTINATION_SHARE)
 
     def add(self, message: ActiveMessage, recipients: int) -> None:
         message.total = recipients

@@ -31,12 +31,12 @@ class Files:
         return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode, dir_fd=dir_fd)
 
     def open_direct(self, name: str, *, dir_fd: int) -> int:
-        """A second descriptor that writes past the page cache, whole blocks from aligned memory; -1: not here.
+        """A second descriptor that goes past the page cache, whole blocks and aligned memory only; -1: not here.
 
-        Whatever keeps it from being opened: without it writes go the usual way, and tell what the disk has.
+        Whatever keeps it from being opened: without it all goes the usual way, and tells what the disk has.
         """
         with contextlib.suppress(OSError):
-            return os.open(name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+            return os.open(name, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
         return -1
 
     def close(self, fd: int) -> None:

@@ -8,6 +8,7 @@ a line in `problems`.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from fastrelay.queue.files import Files, write_all
 from fastrelay.queue.segment import Segment, file_name, number_of, read_header
 from fastrelay.queue.shard import Shard
 
+_STEP = 4 << 20  # bytes of a read
 _WINDOW = BLOCK + 2 * MAX_BATCH  # where the first batch of a segment in use begins, at the latest
 
 
@@ -59,6 +61,20 @@ class Quarantine:
             self._files.close(target)
 
 
+class ReadBuffers:
+    """Two segments in memory, for all shards in turn: fresh memory for each costs as much as reading it."""
+
+    def __init__(self) -> None:
+        self._buffers = [mmap.mmap(-1, BLOCK) for _ in range(2)]  # aligned, and no memory until used
+
+    def take(self, size: int, kept: memoryview) -> memoryview:
+        """`size` bytes that are not those of `kept`."""
+        which = 1 if kept.obj is self._buffers[0] else 0
+        if len(self._buffers[which]) < size:
+            self._buffers[which] = mmap.mmap(-1, size)
+        return memoryview(self._buffers[which])[:size]
+
+
 @dataclass(slots=True, eq=False)
 class Recovery:
     """One shard's replay. `lost`: messages that were acknowledged and cannot be read whole."""
@@ -66,12 +82,13 @@ class Recovery:
     shard: Shard
     files: Files
     quarantine: Quarantine
+    buffers: ReadBuffers
     replay: Replay = field(default_factory=Replay)
     problems: list[str] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     end: int = BLOCK  # of the last batch of the last segment in use
     last: Segment | None = None
-    data: bytearray = field(default_factory=bytearray)  # of `last`
+    data: memoryview = field(default_factory=lambda: memoryview(b""))  # of `last`
     segments: list[Segment] = field(default_factory=list)
 
     def run(self) -> None:
@@ -121,28 +138,38 @@ class Recovery:
             size = actual // BLOCK * BLOCK  # so that nothing more is written where the file ends
         self.segments.append(Segment(number, fd, salt, size))
 
-    def _read(self, segment: Segment, limit: int) -> bytearray | None:
-        """The first `limit` bytes; None: it cannot be read."""
-        data = bytearray(min(limit, self.files.size(segment.fd)))
-        view, pos = memoryview(data), 0
+    def _read(self, segment: Segment, view: memoryview, pos: int) -> bool:
+        """Fill `view` with the segment, from `pos` on, which begins a block; False: it cannot be read."""
+        direct = -1
+        with contextlib.suppress(OSError):  # then the page cache's way says what is wrong, if anything is
+            direct = self.files.open_direct(file_name(segment.number), dir_fd=self.shard.directory)
+            pos = self._fill(direct, view, pos) if direct >= 0 else pos
+        if direct >= 0:
+            self.files.close(direct)
         try:
-            while pos < len(data):
-                step = self.files.preadv(segment.fd, [view[pos : pos + (4 << 20)]], pos)
-                if step <= 0:
-                    break
-                pos += step
+            self._fill(segment.fd, view, pos)
         except OSError as error:
             self._problem(segment.number, f"cannot be read: {error}")
-            return None
-        return data
+            return False
+        return True
+
+    def _fill(self, fd: int, view: memoryview, pos: int) -> int:
+        """Up to the end of `view` or of the file; how far."""
+        while pos < len(view):
+            step = self.files.preadv(fd, [view[pos : pos + _STEP]], pos)
+            if step <= 0:
+                break
+            pos += step
+        return pos
 
     def _scan(self, segment: Segment) -> None:
         """Replay what is in this segment, and settle what the end of the one before was."""
-        head = self._read(segment, _WINDOW)
-        if head is None or self.replay.find(head, BLOCK, len(head), segment.salt) < 0:
+        size = min(segment.size + BLOCK, self.files.size(segment.fd))
+        data = self.buffers.take(size, self.data)
+        head = data[:_WINDOW]
+        if not self._read(segment, head, 0) or self.replay.find(head, BLOCK, len(head), segment.salt) < 0:
             return  # never written, or a torn first batch
-        data = self._read(segment, segment.size + BLOCK)
-        if data is None:
+        if not self._read(segment, data, len(head)):
             return
         pos = BLOCK
         while True:
@@ -156,7 +183,7 @@ class Recovery:
         if self.last is segment:
             self.end = pos
 
-    def _batches(self, segment: Segment, data: bytearray, pos: int) -> int:
+    def _batches(self, segment: Segment, data: memoryview, pos: int) -> int:
         """Replay whole batches; where they end."""
         while True:
             found = self.replay.batch_at(data, pos, segment.salt)
@@ -173,7 +200,7 @@ class Recovery:
                 self.quarantine.link(self.shard, segment.number)
             pos += size
 
-    def _continue_at(self, segment: Segment, data: bytearray, pos: int, damaged: bool = False) -> None:
+    def _continue_at(self, segment: Segment, data: memoryview, pos: int, damaged: bool = False) -> None:
         """The log goes on here: was the rest of the last segment unused, or is it damaged?"""
         if self.last is segment:
             return
@@ -183,7 +210,7 @@ class Recovery:
             self._damage(self.last, self.data, self.end, len(self.data))
         self.last, self.data, self.end = segment, data, BLOCK
 
-    def _damage(self, segment: Segment, data: bytearray, start: int, end: int) -> None:
+    def _damage(self, segment: Segment, data: memoryview, start: int, end: int) -> None:
         """Frames between two durable batches are not right: use what is, set the segment aside."""
         first = self.replay.sequence + 1
         self.replay.salvage(data, start, end, segment.salt, segment.number)

@@ -34,7 +34,7 @@ from fastrelay.queue.compact import Cleaner
 from fastrelay.queue.files import FILES, Files
 from fastrelay.queue.patience import Patience
 from fastrelay.queue.reader import Reader
-from fastrelay.queue.recover import Quarantine, Recovery, open_shard
+from fastrelay.queue.recover import Quarantine, ReadBuffers, Recovery, open_shard
 from fastrelay.queue.segment import Preparer, Segment
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.shard import Issued, Shard
@@ -114,8 +114,9 @@ class Spool:
             self._shards[number] = shard
             self._all.append(shard)
         notices: list[tuple[int, list[int]]] = []
+        buffers = ReadBuffers()
         for shard in self._all:
-            recovery = Recovery(shard, self._files, self._quarantine)
+            recovery = Recovery(shard, self._files, self._quarantine, buffers)
             recovery.run()
             self.entries.update(recovery.replay.entries)
             self._newest = max(self._newest, recovery.replay.newest >> queue_id.SHARD_BITS)
