@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
+import uvloop
 from tables_tools import Tools
 
 from fastrelay.tables import TableError
@@ -21,7 +22,7 @@ def open_remote(spec, said=None, parameters=None, **limits):
 
 
 def run(scene):
-    return asyncio.run(asyncio.wait_for(scene, 60))
+    return uvloop.run(asyncio.wait_for(scene, 60))  # as in a worker
 
 
 async def look_up(table, key):
