@@ -1,43 +1,24 @@
 """cidr: networks and what to answer for addresses in them, cidr_table(5). The first rule that matches wins.
 
-Runs of plain rules are indexed by prefix length; `if`, `endif` and `!` make the steps between the runs.
+The rules are turned into ranges of addresses when the table is read: a network less what the `if`s around it
+shut out is a few ranges. One sweep over all ends of ranges finds which rule wins in each stretch between two
+of them, so a lookup is one binary search, whatever the number of rules, `if`s and `!`s.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import heapq
+from bisect import bisect_left, bisect_right
 
-from fastrelay.tables.netblock import Address, Network, NetworkIndex, parse_address, parse_network
+from fastrelay.tables.netblock import Network, parse_network, parse_packed
 from fastrelay.tables.table import SourceTable
 from fastrelay.tables.text import WHITESPACE, SyntaxProblem, source_lines
 
+Range = tuple[int, int]  # first and last address
+Region = list[Range]  # in order, apart
+Regions = dict[int, Region]  # by the length of addresses, 4 or 16 bytes
 
-@dataclass(slots=True)
-class _Run:
-    """Plain rules one after the other."""
-
-    index: NetworkIndex = field(default_factory=NetworkIndex)
-    values: list[bytes] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Negated:
-    """`!network value`: matches the addresses of the same family outside it."""
-
-    network: Network
-    value: bytes
-
-
-@dataclass(slots=True)
-class _If:
-    """`if [!]network`: when it does not match, go on at step `end`."""
-
-    network: Network
-    wanted: bool
-    end: int = 1 << 30  # without an endif: the end of the table
-
-
-Step = _Run | _Negated | _If
+EVERYWHERE: Regions = {4: [(0, (1 << 32) - 1)], 16: [(0, (1 << 128) - 1)]}
 
 
 class CidrTable(SourceTable):
@@ -46,66 +27,59 @@ class CidrTable(SourceTable):
     pattern = True
 
     def __init__(self, name: str) -> None:
-        self._steps: list[Step] = []
+        self._starts: dict[int, list[bytes]] = {}  # where each stretch begins, the first one at 0
+        self._values: dict[int, list[bytes | None]] = {}
         super().__init__(name)
 
     def get(self, key: bytes) -> bytes | None:
         self.check()
-        address = parse_address(key.decode("latin-1"))
-        return None if address is None else self._find(address)
-
-    def _find(self, address: Address) -> bytes | None:
-        at = 0
-        while at < len(self._steps):
-            step = self._steps[at]
-            at += 1
-            if isinstance(step, _Run):
-                position = step.index.first(address)
-                if position >= 0:
-                    return step.values[position]
-            elif isinstance(step, _If):
-                if address[0] != step.network.size or step.network.contains(address) != step.wanted:
-                    at = step.end
-            elif address[0] == step.network.size and not step.network.contains(address):
-                return step.value
-        return None
+        address = parse_packed(key.decode("latin-1"))
+        if address is None:
+            return None
+        size = len(address)
+        return self._values[size][bisect_right(self._starts[size], address) - 1]
 
     def load(self) -> None:
-        builder = _Builder()
+        reader = _Reader()
         for number, line in source_lines(self.name):
+            text, nul, _ = line.strip(WHITESPACE).partition(b"\0")
+            if nul:  # Postfix's texts end there
+                self._warn(number, "ignoring what follows a NUL")
             try:
-                builder.rule(line.strip(WHITESPACE))
+                reader.rule(text, number)
             except SyntaxProblem as error:
                 self._warn(number, f"{error}: skipping this rule")
                 continue
-            if builder.extra:
-                self._warn(number, builder.extra)
-            if builder.steps and isinstance(builder.steps[-1], _If):
-                builder.lines.setdefault(len(builder.steps) - 1, number)
-        for position in reversed(builder.open):
-            self._warn(builder.lines[position], "IF has no matching ENDIF")
-        self._steps = builder.steps
+            if reader.extra:
+                self._warn(number, reader.extra)
+        for line_number in reversed(reader.open):
+            self._warn(line_number, "IF has no matching ENDIF")
+        for size, ranges in reader.ranges.items():
+            stretches = [stretch for stretch in _first_wins(ranges) if stretch[0] >> 8 * size == 0]
+            self._starts[size] = [start.to_bytes(size, "big") for start, _ in stretches]
+            self._values[size] = [reader.values[rule] if rule >= 0 else None for _, rule in stretches]
 
     def _warn(self, number: int, text: str) -> None:
         where = "" if self.name.startswith("{") else f" {self.name}"
         self.warnings.append(f"cidr map{where}, line {number}: {text}")
 
 
-class _Builder:
-    """Turns rules into steps."""
+class _Reader:
+    """Turns rules into ranges. `open`: the lines of the ifs that wait for an endif."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self.open: list[int] = []  # the positions of the ifs that wait for an endif
-        self.lines: dict[int, int] = {}
+        self.values: list[bytes] = []
+        self.ranges: dict[int, list[tuple[int, int, int]]] = {4: [], 16: []}  # (first, rule, last)
+        self.open: list[int] = []
         self.extra = ""  # a complaint about a rule that was taken all the same
-        self._new_run = False  # an `if` jumps to here: the next rule must not join the run before it
+        self._scopes: list[Regions] = [EVERYWHERE]  # where rules hold: outside, in each open if
 
-    def rule(self, line: bytes) -> None:
+    def rule(self, line: bytes, number: int) -> None:
         text = line.decode("latin-1")
         self.extra = ""
         if text[:2].lower() == "if" and not text[2:3].isalnum():
-            self._begin_if(text[2:].strip())
+            self._scopes.append(self._where(text[2:].strip()))
+            self.open.append(number)
         elif text[:5].lower() == "endif" and not text[5:6].isalnum():
             self._end_if(text[5:].strip())
         else:
@@ -113,37 +87,65 @@ class _Builder:
 
     def _plain(self, line: bytes) -> None:
         words = line.split(None, 1)
-        pattern = words[0].decode("latin-1")
         if len(words) < 2:
             raise SyntaxProblem("no lookup result")
-        network, wanted = _pattern(pattern)
-        if not wanted:
-            self.steps.append(_Negated(network, words[1]))
-            return
-        run = self.steps[-1] if self.steps else None
-        if not isinstance(run, _Run) or self._new_run:
-            run = _Run()
-            self.steps.append(run)
-            self._new_run = False
-        run.index.add(network)
-        run.values.append(words[1])
-
-    def _begin_if(self, pattern: str) -> None:
-        network, wanted = _pattern(pattern)
-        self.open.append(len(self.steps))
-        self.steps.append(_If(network, wanted))
+        for size, region in self._where(words[0].decode("latin-1")).items():
+            self.ranges[size] += [(first, len(self.values), last) for first, last in region]
+        self.values.append(words[1])
 
     def _end_if(self, extra: str) -> None:
         if not self.open:
             raise SyntaxProblem("ENDIF without IF")
-        begin = self.steps[self.open.pop()]
-        assert isinstance(begin, _If)
-        begin.end = len(self.steps)
-        self._new_run = True
+        self.open.pop()
+        self._scopes.pop()
         if extra:
             self.extra = f'ignoring extra text after ENDIF: "{extra}"'
 
+    def _where(self, pattern: str) -> Regions:
+        """Where a `[!]network` holds, within the ifs around it; the other family is never meant."""
+        bare = pattern.lstrip("!")
+        network = parse_network(bare)
+        inside = _range_of(network)
+        scope = self._scopes[-1].get(network.size, [])
+        if (len(pattern) - len(bare)) % 2 == 0:
+            return {network.size: _cut(scope, inside)}
+        before, after = (0, inside[0] - 1), (inside[1] + 1, EVERYWHERE[network.size][0][1])
+        return {network.size: _cut(scope, before) + _cut(scope, after)}
 
-def _pattern(text: str) -> tuple[Network, bool]:
-    bare = text.lstrip("!")
-    return parse_network(bare), (len(text) - len(bare)) % 2 == 0
+
+def _range_of(network: Network) -> Range:
+    first = network.number << network.shift
+    return first, first + (1 << network.shift) - 1
+
+
+def _cut(region: Region, wanted: Range) -> Region:
+    """The part of the region that is in a range (an empty one ends before it begins)."""
+    first, last = wanted
+    found: Region = []
+    at = max(bisect_left(region, (first, first)) - 1, 0)
+    while at < len(region) and region[at][0] <= last:
+        low, high = max(region[at][0], first), min(region[at][1], last)
+        if low <= high:
+            found.append((low, high))
+        at += 1
+    return found
+
+
+def _first_wins(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """(where it begins, rule) of each stretch, -1 where no rule holds: of those that hold, the first one."""
+    ranges.sort()
+    points = sorted({0, *(first for first, _, _ in ranges), *(last + 1 for _, _, last in ranges)})
+    stretches: list[tuple[int, int]] = []
+    holding: list[tuple[int, int]] = []  # heap of (rule, last)
+    following = 0
+    for point in points:
+        while following < len(ranges) and ranges[following][0] == point:
+            _, rule, last = ranges[following]
+            heapq.heappush(holding, (rule, last))
+            following += 1
+        while holding and holding[0][1] < point:
+            heapq.heappop(holding)
+        winner = holding[0][0] if holding else -1
+        if not stretches or stretches[-1][1] != winner:
+            stretches.append((point, winner))
+    return stretches

@@ -22,18 +22,19 @@ class Network:
     shift: int
     number: int
 
-    def contains(self, address: Address) -> bool:
-        return address[0] == self.size and address[1] >> self.shift == self.number
+
+def parse_packed(text: str) -> bytes | None:
+    """The address in `text` as 4 or 16 bytes, None when there is none."""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):  # ValueError: a NUL or a surrogate in it
+        return None
 
 
 def parse_address(text: str) -> Address | None:
     """The address in `text`, None when there is none."""
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
-    try:
-        packed = socket.inet_pton(family, text)
-    except (OSError, ValueError):  # ValueError: a NUL or a surrogate in it
-        return None
-    return len(packed), int.from_bytes(packed, "big")
+    packed = parse_packed(text)
+    return None if packed is None else (len(packed), int.from_bytes(packed, "big"))
 
 
 def parse_network(pattern: str) -> Network:
