@@ -28,7 +28,7 @@ COMMANDS = {
     "check": ("check", "main"),
     "postmap": ("postmap", "main"),
     "postalias": ("postalias", "main"),
-    "newaliases": ("postalias", "newaliases"),
+    "newaliases": ("newaliases", "main"),
     "sync-table": ("sync_table", "main"),
     "postconf": ("postconf", "main"),
     "postqueue": ("postqueue", "main"),

@@ -21,14 +21,11 @@ def content_of(names: bytes) -> bytes:
     for name in re.split(rb"[,\s]+", names.strip(b", \t\r\n\v\f")):
         shown = os.fsdecode(name)
         try:
-            file = open(name, "rb")  # noqa: SIM115  # so that errors of opening and of reading are told apart
-        except OSError as error:
-            raise ValueError(f"open {shown}: {strerror(error)}") from error
-        try:
-            with file:
+            with open(name, "rb") as file:
                 parts.append(file.read(LARGEST + 1))
         except OSError as error:
-            raise ValueError(f"read {shown}: {strerror(error)}") from error
+            verb = "read" if isinstance(error, IsADirectoryError) else "open"
+            raise ValueError(f"{verb} {shown}: {strerror(error)}") from error
         if sum(map(len, parts)) > LARGEST:
             raise ValueError(f"file too large: {shown}")
     return b"\n".join(parts)

@@ -1,8 +1,7 @@
-"""fastrelay postalias and newaliases: compile and query aliases(5) databases, as postalias(1) does."""
+"""fastrelay postalias: compile and query aliases(5) databases, as postalias(1) does."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from fastrelay import config
 from fastrelay.admin.postmap import Program, run
 from fastrelay.tables.aliases import read_aliases
 from fastrelay.tables.build import Form
-from fastrelay.tables.text import split_list
 
 
 def _signatures(form: Form, configuration: config.Config) -> list[tuple[bytes, bytes]]:
@@ -34,13 +32,3 @@ POSTALIAS = Program(
 
 def main(config_dir: Path, args: list[str]) -> int:
     return run(POSTALIAS, config_dir, args)
-
-
-def newaliases(config_dir: Path, args: list[str]) -> int:
-    """Compile every database in alias_database; sendmail's flags are taken and mean nothing here."""
-    try:
-        databases = split_list(config.load(config_dir).text("alias_database"))
-    except config.ConfigError as error:
-        print(f"newaliases: fatal: {error}", file=sys.stderr)
-        return 1
-    return run(POSTALIAS, config_dir, databases) if databases else 0

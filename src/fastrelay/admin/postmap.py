@@ -345,7 +345,8 @@ class Tool:
         if not self._options.incremental and not os.access(name, os.R_OK):
             self._fail_to_open(name)
         if kind == "fail":
-            raise Fatal(f"table {spec}: write error: Application error")
+            self._write_to_fail(spec, name)
+            return
         if kind not in COMPILED_TYPES:
             unable = " does not support bulk-mode creation." if kind in TYPES else ""
             raise Fatal(f"unsupported dictionary type: {kind}{unable}")
@@ -365,6 +366,16 @@ class Tool:
                 signatures = self._program.signatures(form, self._configuration)
                 compile_source(name, path, self._reading, form, options.rights, signatures, make)
         self.tell(f"{path}: {os.stat(path).st_size} bytes in {time.monotonic() - begun:.1f} s")
+
+    def _write_to_fail(self, spec: str, name: str) -> None:
+        """A fail: table takes no entry."""
+        with (
+            contextlib.nullcontext(sys.stdin.buffer)
+            if self._options.incremental
+            else open(name, "rb") as source
+        ):
+            for _ in self._reading.entries(source, name):
+                raise Fatal(f"table {spec}: write error: Application error")
 
     def _fail_to_open(self, name: str) -> None:
         try:
