@@ -94,8 +94,10 @@ def compile_source(
     make: Builder = build,
 ) -> None:
     """Make the table at `path` of the source `name`; `signatures`: entries as stored that are added."""
-    with _open_source(name) as source:
-        status = os.fstat(source.fileno())
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        raise Fatal(f"open {name}: {strerror(error)}") from error
     directory = os.path.dirname(path) or "."
     with working_as(status, directory, rights.as_owner), table_lock(path):
         for _ in range(TRIES):

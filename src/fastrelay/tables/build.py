@@ -8,6 +8,7 @@ it takes the table's place. Changes (postmap -i, -d) are made to a copy.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
@@ -38,6 +39,7 @@ MAX_KEY = 510  # LMDB's 511 less the NUL
 PAGE = 4096
 BATCH = 100_000  # entries a transaction: what it changed is in memory until it ends
 SPARE_ROOM = 16 << 20
+LEAST_SPACE = 1 << 20  # a file system with less is full
 VERIFY_AT_ONCE = 1_000_000  # entries read back through one mapping: what was read counts as memory in use
 
 
@@ -176,6 +178,11 @@ def _environment(path: str, size: int) -> Iterator[lmdb.Environment]:
     try:
         yield environment
         environment.sync(True)
+    except lmdb.Error as error:
+        disk = os.statvfs(path)
+        if disk.f_bavail * disk.f_frsize < LEAST_SPACE:  # LMDB calls a write that was cut short an I/O error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
     finally:
         environment.close()
 
