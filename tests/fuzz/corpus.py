@@ -11,17 +11,19 @@ from pathlib import Path
 import fuzz_receive
 import fuzz_remote
 import fuzz_stored
+import fuzz_tables
 
 DIRECTORY = Path(__file__).parent / "corpus"
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **fuzz_receive.TARGETS,
     **fuzz_stored.TARGETS,
     **fuzz_remote.TARGETS,
+    **fuzz_tables.TARGETS,
 }
 
 
 def seeds(target: str) -> list[bytes]:
-    made = {**fuzz_receive.seeds(), **fuzz_stored.seeds(), **fuzz_remote.seeds()}
+    made = {**fuzz_receive.seeds(), **fuzz_stored.seeds(), **fuzz_remote.seeds(), **fuzz_tables.seeds()}
     return made.get(target, [])
 
 

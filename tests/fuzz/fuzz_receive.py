@@ -10,13 +10,14 @@ import random
 import re
 
 from fastrelay.borders import Recipient
+from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.cleanup._headers import ContentScanner, HeaderCleaner
 from fastrelay.cleanup._recipients import unique
 from fastrelay.rewrite._address import Address, from_external, split_path
 from fastrelay.wire._parameters import mail_parameters, rcpt_parameters
 from fastrelay.wire._smtp import find_verb, is_utf8, is_xtext, read_number, words
 from fastrelay.wire.commands import Verb
-from reference import address_reference, content_reference, headers_reference
+from reference import address_header_reference, address_reference, content_reference, headers_reference
 from support.dialogue import cut
 from support.receive_lab import BareWire, ReceiveLab
 
@@ -174,6 +175,19 @@ def headers(data: bytes) -> None:
     assert cleaner.hops == hops
 
 
+def address_header(data: bytes) -> None:
+    """The addresses in To and From: completed, mapped or both, against the twin."""
+    bits, value = data[0] if data else 0, data[1:]
+    origin, domain = b"origin.example" if bits & 1 else b"", b"dom.example" if bits & 2 else b""
+    swap, percent, complete, limit = bool(bits & 4), bool(bits & 8), bool(bits & 16), 7 if bits & 32 else 0
+    mapper = (lambda found: found.replace(b"a", b"x y")) if bits & 64 else None
+    ours = AddressHeaders(origin, domain, swap, percent, complete, limit, mapper, mapper)
+    context = address_header_reference.Context(origin, domain, swap, percent, complete)
+    text = address_header_reference.rewrite(value, context, mapper, limit)
+    wanted = None if text is None else address_header_reference.fold(b"To:" + text) + b"\r\n"
+    assert ours.rewrite_header(b"To", value, False) == wanted
+
+
 def recipients(data: bytes) -> None:
     """`address NUL original NUL orcpt NUL notify` and so on, the limit first."""
     limit, fields = data[0] if data else 0, data[1:].split(b"\0")
@@ -214,6 +228,9 @@ def seeds() -> dict[str, list[bytes]]:
         "contents": [b"S: x\r\n\r\nbody\r\n..dot\r\n", b"a: b\n c\r\r\n.\r\n.\r\r\n\0", b">From x\r\nTo : y\r\n"],
         "chunks": [b"\x05ab\r\nc\x02\r\n", b"\x00", b"\x09Sub: x\r\n\r\x05\n\r\n.\n"],
         "headers": [b"\x03To: a\r\n b\r\nBcc: c\r\nReceived: x\r\n\r\nb", b"\x41From a\r\nResent-To: x\r\n"],
+        "address_header": [
+            bytes([bits]) + b' "a b" <u@d> (c), g: x, y@[1.2];, a!b%c' for bits in (0, 15, 31, 63, 79, 127)
+        ],
         "recipients": [b"\x02a@x\0A@x\0\0\1a@X\0a@x\0\0\1b\0c\0rfc822;d\0\0"],
     }  # fmt: skip
 
@@ -226,5 +243,6 @@ TARGETS = {
     "contents": contents,
     "chunks": chunks,
     "headers": headers,
+    "address_header": address_header,
     "recipients": recipients,
 }

@@ -1,11 +1,13 @@
 """What a crash or a bad disk leaves: torn tails go, damage costs only the messages that it hits."""
 
+import errno
 import random
 from pathlib import Path
 
 import pytest
 
 from fastrelay.borders import Status
+from fastrelay.queue.files import Files
 from fastrelay.queue.spool import NewerFormat
 from reference import record_reference as reference
 from support.queue_lab import Lab, envelope, outcome
@@ -175,6 +177,33 @@ def test_a_bad_header_is_set_aside(tmp_path: Path, damage: str) -> None:
     assert 25 <= len(got) < 40 and set(got) < set(messages)
     assert any("moved to corrupt/" in p for p in problems)
     assert (tmp_path / "corrupt" / f"00-{path.name}").exists() and not path.exists()
+
+
+class NoMoreNames(Files):
+    """A disk without room for another name."""
+
+    def mkdir(self, name: str, *, dir_fd: int) -> None:
+        if name == "corrupt":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().mkdir(name, dir_fd=dir_fd)
+
+
+@pytest.mark.parametrize("place", [0, 5000])
+def test_a_full_disk_does_not_keep_the_rest_from_being_used(tmp_path: Path, place: int) -> None:
+    """Damage in the header, and in a frame, where nothing can be set aside."""
+    messages = filled(tmp_path)
+    path = segment(tmp_path, 2)
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 100)
+    lab = Lab(tmp_path, files=NoMoreNames(), start=False)
+    assert set(lab.spool.entries) < set(messages) and len(lab.spool.entries) >= 25
+    assert any("to corrupt/: [Errno 28]" in problem for problem in lab.problems)
+    assert path.exists() and not (tmp_path / "corrupt").exists()
+    entry = next(iter(lab.spool.entries.values()))
+    lab.spool.set_aside(entry, "tried")
+    assert "not linked to corrupt/" in lab.spool.problems[-1]
+    lab.crash()
 
 
 def test_a_later_segment_shows_that_the_tail_of_the_one_before_is_damaged(tmp_path: Path) -> None:

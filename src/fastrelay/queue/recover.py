@@ -23,27 +23,36 @@ _WINDOW = BLOCK + 2 * MAX_BATCH  # where the first batch of a segment in use beg
 
 
 class Quarantine:
-    """The directory `corrupt`, made when it is first needed."""
+    """The directory `corrupt`, made when it is first needed. What cannot be kept, for want of room as a rule, must not
+    keep the rest from being used: both say what became of it.
+    """
 
     def __init__(self, files: Files, root: int) -> None:
         self._files = files
         self._root = root
 
-    def link(self, shard: Shard, number: int) -> None:
-        """Keep what is in the segment when it is cleaned."""
-        with self._directory() as target, contextlib.suppress(FileExistsError):  # set aside before
-            self._files.link(
-                file_name(number), self._name(shard, number), dir_fd=shard.directory, new_dir_fd=target
-            )
-            self._files.fsync(target)
+    def keep(self, shard: Shard, number: int) -> str:
+        """A second name for what is in the segment, for when it is cleaned."""
+        name = self._name(shard, number)
+        try:
+            with self._directory() as target, contextlib.suppress(FileExistsError):  # set aside before
+                self._files.link(file_name(number), name, dir_fd=shard.directory, new_dir_fd=target)
+                self._files.fsync(target)
+        except OSError as error:
+            return f"not linked to corrupt/: {error}"
+        return "linked to corrupt/"
 
-    def move(self, shard: Shard, number: int) -> None:
+    def move(self, shard: Shard, number: int) -> str:
         """Take a file that is no segment of this shard out of it."""
-        with self._directory() as target:
-            name = self._name(shard, number)
-            self._files.rename(file_name(number), name, dir_fd=shard.directory, new_dir_fd=target)
-            self._files.fsync(target)
-            self._files.fsync(shard.directory)
+        name = self._name(shard, number)
+        try:
+            with self._directory() as target:
+                self._files.rename(file_name(number), name, dir_fd=shard.directory, new_dir_fd=target)
+                self._files.fsync(target)
+                self._files.fsync(shard.directory)
+        except OSError as error:
+            return f"not moved to corrupt/: {error}"
+        return "moved to corrupt/"
 
     @staticmethod
     def _name(shard: Shard, number: int) -> str:
@@ -126,8 +135,7 @@ class Recovery:
             actual = self.files.size(fd)
         except CorruptRecord as error:
             self.files.close(fd)
-            self._problem(number, f"{error}; moved to corrupt/")
-            self.quarantine.move(self.shard, number)
+            self._problem(number, f"{error}; {self.quarantine.move(self.shard, number)}")
             return
         except OSError as error:
             self.files.close(fd)
@@ -197,7 +205,8 @@ class Recovery:
             damaged = len(self.replay.damaged)
             self.replay.apply(data, pos, segment.number)
             if len(self.replay.damaged) > damaged:
-                self.quarantine.link(self.shard, segment.number)
+                kept = self.quarantine.keep(self.shard, segment.number)
+                self._problem(segment.number, f"has damaged messages; {kept}")
             pos += size
 
     def _continue_at(self, segment: Segment, data: memoryview, pos: int, damaged: bool = False) -> None:
@@ -214,10 +223,10 @@ class Recovery:
         """Frames between two durable batches are not right: use what is, set the segment aside."""
         first = self.replay.sequence + 1
         self.replay.salvage(data, start, end, segment.salt, segment.number)
-        self.quarantine.link(self.shard, segment.number)
+        kept = self.quarantine.keep(self.shard, segment.number)
         self._problem(
             segment.number,
-            f"damage between {start} and {end}, from frame {first} on; linked to corrupt/, the rest is used",
+            f"damage between {start} and {end}, from frame {first} on; {kept}, the rest is used",
         )
 
     def _report_lost(self) -> None:

@@ -8,7 +8,6 @@ W2, docs/queue-format.md).
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -276,9 +275,8 @@ class Spool:
         if entry.state is State.DONE:
             return
         shard = self._shards[entry.message_id & 0xFF]
-        with contextlib.suppress(FileNotFoundError):  # removed by hand: nothing to keep
-            self._quarantine.link(shard, entry.segment)
-        self._critical(f"queue message {entry.message_id:X} is damaged: {reason}; linked to corrupt/")
+        kept = self._quarantine.keep(shard, entry.segment)
+        self._critical(f"queue message {entry.message_id:X} is damaged: {reason}; {kept}")
         self._end(entry, CORRUPT)
         entry.state = State.CORRUPT
 
