@@ -24,12 +24,13 @@ MAIN = "maillog_file = {0}/maillog\nmaillog_file_prefixes = {0}\n"
 class Lab:
     """A source of addresses, a table made of it, and where the log and the metrics are."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kind: str) -> None:
         self.directory = directory
         (directory / "main.cf").write_text(OUR_MAIN.format(directory) + MAIN.format(directory))
         (directory / "metrics").mkdir()
         self.source = directory / "list"
-        self.target = f"hash:{directory}/users"
+        self.target = f"{kind}:{directory}/users"
+        self.file = directory / ("users.cdb" if kind == "cdb" else "users.lmdb")
 
     def put(self, count: int, value: str = "OK") -> None:
         self.source.write_text("".join(f"User{i}@customer.example {value}\n" for i in range(count)))
@@ -56,9 +57,9 @@ class Lab:
         return float(found[1])
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+@pytest.fixture(params=["hash", "cdb"])
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Lab:
+    return Lab(tmp_path, request.param)
 
 
 def test_a_table_follows_its_source(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +77,9 @@ def test_a_table_follows_its_source(lab: Lab, capfd: pytest.CaptureFixture[str])
         "updated, entries=100, added=100, removed=0, changed=0",
         "updated, entries=96, added=1, removed=5, changed=0",
     ]
-    assert re.search(r" postfix/sync-table\[\d+\]: source=texthash:\S+, target=hash:\S+, status=", lab.log[0])
+    assert re.search(
+        r" postfix/sync-table\[\d+\]: source=texthash:\S+, target=(hash|cdb):\S+, status=", lab.log[0]
+    )
     assert [lab.metric(name) for name in ("status", "entries", "added", "removed")] == [0, 96, 1, 5]
     assert "duplicate entry" in capfd.readouterr().err
 
@@ -84,9 +87,9 @@ def test_a_table_follows_its_source(lab: Lab, capfd: pytest.CaptureFixture[str])
 def test_nothing_new_leaves_the_file_alone(lab: Lab) -> None:
     lab.put(10)
     lab.run()
-    before = os.stat(lab.directory / "users.lmdb")
+    before = os.stat(lab.file)
     assert lab.run() == Status.DONE
-    assert os.stat(lab.directory / "users.lmdb").st_ino == before.st_ino
+    assert os.stat(lab.file).st_ino == before.st_ino
     assert "status=unchanged" in lab.log[-1]
     lab.put(10, "changed")
     assert lab.run() == Status.DONE
@@ -197,16 +200,16 @@ def test_half_a_list_is_none(lab: Lab) -> None:
 def test_two_runs_do_not_overlap(lab: Lab) -> None:
     lab.put(5)
     for _ in range(2):  # without a table, and with one
-        with table_lock(f"{lab.directory}/users.lmdb"):
+        with table_lock(str(lab.file)):
             assert lab.run() == Status.BUSY
         assert lab.run() == Status.DONE
 
 
 def test_a_table_that_cannot_be_compared_with_stays(lab: Lab) -> None:
     lab.put(5)
-    (lab.directory / "users.lmdb").write_bytes(b"garbage")
+    lab.file.write_bytes(b"garbage")
     assert lab.run() == Status.FAILED
-    assert (lab.directory / "users.lmdb").read_bytes() == b"garbage"
+    assert lab.file.read_bytes() == b"garbage"
     assert lab.run("--force") == Status.DONE
     assert lab.get(b"user1@customer.example") == b"OK"
 

@@ -25,16 +25,15 @@ from fastrelay.admin.compile_table import Fatal
 from fastrelay.admin.errors import say
 from fastrelay.admin.postmap import read_configuration
 from fastrelay.admin.sync_report import report
+from fastrelay.admin.sync_target import Get, target_of
 from fastrelay.admin.table_waiter import TableWaiter
 from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.tables import Table, TableError, open_table
-from fastrelay.tables._lmdb import LmdbFile
 from fastrelay.tables._sorter import Sorter
-from fastrelay.tables.build import BuildError, Form, build, key_problem, ownership_of
-from fastrelay.tables.lmdb_table import SUFFIX
+from fastrelay.tables.build import BuildError, key_problem, ownership_of
 from fastrelay.tables.publish import Busy, table_lock
 from fastrelay.tables.registry import COMPILED_TYPES
-from fastrelay.tables.table import Fold, choose_fold, fold_nothing, strerror
+from fastrelay.tables.table import Fold, choose_fold, strerror
 from fastrelay.tables.text import printable
 
 USAGE = (
@@ -167,6 +166,7 @@ class Run:
     def __init__(self, options: Options, configuration: config.Config, outcome: Outcome) -> None:
         self._options = options
         self._outcome = outcome
+        self._target = target_of(outcome.target)
         self._utf8 = configuration.text("smtputf8_enable") == "yes"
         self._fold: Fold = choose_fold(True, self._utf8)
         self._around = table_surroundings(configuration, lambda text: self._complain(text))
@@ -174,7 +174,7 @@ class Run:
 
     def sync(self) -> None:
         """Pull, compare, replace; Ended says why not."""
-        path = self._outcome.target.partition(":")[2] + SUFFIX
+        target, path = self._target, self._target.path
         try:
             with (
                 table_lock(path, wait=False),
@@ -183,8 +183,9 @@ class Run:
                 self._pull(sorter)
                 if sorter.added == 0 and not self._options.force:
                     raise Ended(Status.REFUSED, "the source lists nothing at all")
+                self._outcome.entries = sorter.added
                 ownership = ownership_of(path, None, False, False)
-                build(path, sorter, Form(), ownership, self._hear_duplicate, self._approve)
+                target.make(path, sorter, target.form, ownership, self._hear_duplicate, self._approve)
         except Busy as error:
             raise Ended(Status.BUSY, str(error)) from error
         except OSError as error:
@@ -231,9 +232,11 @@ class Run:
             self._outcome.skipped += 1
             self._complain(f'entry "{printable(key[:100])}" is left out: {problem}')
         else:
-            sorter.add(folded + b"\0", number, value + b"\0")
+            end = self._target.form.end
+            sorter.add(folded + end, number, value + end)
 
     def _hear_duplicate(self, number: int, key: bytes) -> None:
+        self._outcome.entries -= 1
         self._complain(f'duplicate entry: "{printable(key)}"')
 
     def _complain(self, text: str) -> None:
@@ -245,39 +248,31 @@ class Run:
     def _approve(self, made: str) -> bool:
         """Compare the new file with the table that serves; may it take its place?"""
         outcome, options = self._outcome, self._options
-        new = LmdbFile(outcome.target, os.fsencode(made), False, False, fold_nothing)
-        outcome.entries = _count(made)
-        old = open_table(outcome.target, fold=False, utf8=False)
-        if old.problem is None:
-            self._compare(old, new)
-        elif not old.problem.endswith("No such file or directory") and not options.force:
-            raise Ended(Status.FAILED, f"the table as it is cannot be compared with: {old.problem}")
+        exists = os.path.exists(self._target.path)
+        if exists:
+            self._compare(self._target.open_new(made))
         outcome.added = outcome.entries - (outcome.before - outcome.removed)
         exceeded = options.limit.exceeded_by(outcome.removed, outcome.before)
         if exceeded is not None and not options.force:
             vanishing = f"{outcome.removed} of {outcome.before} entries would vanish"
             raise Ended(Status.REFUSED, f"{vanishing}, {exceeded}")
-        differs = outcome.added or outcome.removed or outcome.changed or old.problem is not None
+        differs = outcome.added or outcome.removed or outcome.changed or not exists
         return bool(differs) and not options.dry_run
 
-    def _compare(self, old: Table, new: LmdbFile) -> None:
+    def _compare(self, get_new: Get) -> None:
+        """Count what the new file has not, or otherwise."""
         outcome = self._outcome
         try:
-            with TableWaiter() as waiter:
-                for key, value in waiter.items(old):
-                    outcome.before += 1
-                    now = new.get(key)
-                    if now is None:
-                        outcome.removed += 1
-                        if len(outcome.vanishing) < SHOWN:
-                            outcome.vanishing.append(key)
-                    elif now != value:
-                        outcome.changed += 1
+            for key, value in self._target.existing():
+                outcome.before += 1
+                now = get_new(key)
+                if now is None:
+                    outcome.removed += 1
+                    if len(outcome.vanishing) < SHOWN:
+                        outcome.vanishing.append(key)
+                elif now != value:
+                    outcome.changed += 1
         except TableError as error:
             if not self._options.force:
-                raise Ended(Status.FAILED, f"the table as it is cannot be read: {error}") from error
-
-
-def _count(made: str) -> int:
-    with lmdb.open(made, subdir=False, lock=False, readonly=True) as environment:
-        return int(environment.stat()["entries"])
+                raise Ended(Status.FAILED, f"the table as it is cannot be compared with: {error}") from error
+            outcome.before = outcome.removed = outcome.changed = 0
