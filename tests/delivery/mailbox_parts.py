@@ -10,7 +10,10 @@ from fastrelay.tables.maps import Maps
 WIRE = b"From: a@x.example\r\nSubject: hello\r\n\r\nun courriel\r\n..dot\r\n"
 FILE = b"From: a@x.example\nSubject: hello\n\nun courriel\n.dot\n"
 LOCAL = LocalSettings(
-    recipient_delimiter="+", owner_request_special=True, prepend_delivered_header=("forward",)
+    recipient_delimiter="+",
+    owner_request_special=True,
+    expand_owner_alias=False,
+    prepend_delivered_header=("forward",),
 )
 VIRTUAL = VirtualSettings(recipient_delimiter="+", owner_request_special=True, virtual_minimum_uid=1)
 

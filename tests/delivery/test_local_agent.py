@@ -19,7 +19,7 @@ class Forwards:
     def __init__(self):
         self.calls = []
 
-    async def __call__(self, message, recipient, addresses, header):
+    async def __call__(self, message, recipient, addresses, header, owner):
         self.calls.append((recipient, addresses, header))
         return b"NEWID"
 

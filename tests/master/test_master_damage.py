@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from fastrelay.borders import Envelope, Outcome, QueuedMessage, Recipient, Status
 from fastrelay.bounce import BounceSettings
 from fastrelay.master.notifier import Notifier
+from fastrelay.master.own_mail import OwnMail
 from fastrelay.master.transports import ReplaceableAgent
 from fastrelay.queue._record import CorruptRecord
 from support.keeping_sink import KeepingSink
@@ -21,7 +22,7 @@ def test_no_notice_about_damaged_contents():
         raise CorruptRecord("one of its frames is damaged")
 
     settled = []
-    notifier = Notifier(None, None, None, None, None, settled.append, None)
+    notifier = Notifier(None, None, None, None, None, None, settled.append, None)
     envelope = SimpleNamespace(recipients=[Recipient(b"a@x.test", b"a@x.test")])
     message = SimpleNamespace(envelope=envelope, content=None, load=load)
     notifier.bounce(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
@@ -106,7 +107,14 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
         notify_classes=("bounce",),
     )
     notifier = Notifier(
-        settings, disk, Log(), lambda number: b"ID", lambda *args: None, settled.append, again.append
+        settings,
+        disk,
+        Log(),
+        lambda number: b"ID",
+        OwnMail(lambda: SimpleNamespace(maps=False), Log(), 0),
+        lambda *args: None,
+        settled.append,
+        again.append,
     )
     envelope = Envelope(b"s@x.test", [Recipient(b"a@x.test", b"a@x.test")], 0.0)
     message = QueuedMessage(SimpleNamespace(message_id=1), b"OLD", envelope, [b"Subject: x\r\n\r\n"], None)

@@ -142,16 +142,17 @@ ROUTES = Setup(
     | {
         "relayhost": "SINK",
         "relocated_maps": "inline:{gone@t.test=new@x.test, {u=elsewhere, far away}, @moved.test=@m.test,"
-        ' {q@t.test="a b"@x.test}, {"r r"@t.test=quoted}, {s s@t.test=unquoted}}',
+        ' {q@t.test="a b"@x.test}}, texthash:$config_directory/relocated, regexp:{{/^s s@t/ unquoted}}',
         "sender_dependent_relayhost_maps": "inline:{{a@s.test=ELSEWHERE}, dunno@s.test=DUNNO, @dom.test=ELSEWHERE,"
         " <>=ELSEWHERE, b@s.test=ELSEWHERE, loc=ELSEWHERE}",
         "sender_dependent_default_transport_maps": "inline:{{a2@s.test=discard:}, d2@s.test=dunno, b@s.test=smtp,"
-        " {err@s.test=error:no way}, nul@s.test=smtp:, {ret@s.test=retry:4.2.0 later}}",
+        " {err@s.test=error:no way}, nul@s.test=smtp:, {ret@s.test=retry:4.2.0 later}, {er2@s.test=error:5.7.1 no},"
+        " {re2@s.test=retry:later}}",
         "virtual_alias_maps": "inline:{{alias@t.test=gone@t.test z@t.test}}",
-        "transport_maps": 'inline:{tm@t.test=discard:, {"t t"@t.test=discard:}, {v v@t.test=discard:},'
-        " gone@t.test=discard:, u@alias.test=discard:}",
+        "transport_maps": "inline:{tm@t.test=discard:, gone@t.test=discard:, u@alias.test=discard:},"
+        " texthash:$config_directory/transport, regexp:{{/^v v@t/ discard:}}",
     },
-    {},
+    {"relocated": '"r r"@t.test quoted\n', "transport": '"t t"@t.test discard:\n'},
     (
         case("a@s.test", "z@t.test"),
         case("A+x@S.test", "z@t.test"),
@@ -164,7 +165,9 @@ ROUTES = Setup(
         case("d2@s.test", "z@t.test"),
         case("b@s.test", "z@t.test"),
         case("err@s.test", "z@t.test"),
+        case("er2@s.test", "z@t.test"),
         case("ret@s.test", "z@t.test"),
+        case("re2@s.test", "z@t.test"),
         case("nul@s.test", "z@t.test"),
         case("loc@origin.test", "z@t.test"),
         case("loc", "z@t.test"),
@@ -183,7 +186,89 @@ ROUTES = Setup(
 )
 
 
-@pytest.mark.parametrize("setup", [CANONICAL, VIRTUAL, ROUTES], ids=lambda setup: setup.name)
+COPIES = Setup(
+    "copies",
+    COMMON
+    | {
+        "always_bcc": "all",
+        "sender_bcc_maps": "inline:{boss@t.test=sb@t.test, @mas.test=sb2@t.test, {two@t.test=x@t.test, y@t.test}}",
+        "recipient_bcc_maps": "inline:{r@t.test=rb@t.test, v@t.test=rb2@t.test, rb@t.test=never@t.test,"
+        " u=local-rb, w@t.test=to@alias.test}",
+        "virtual_alias_maps": "inline:{v@t.test=w@t.test, to@alias.test=there@t.test, rb2@t.test=rb3@t.test}",
+        "canonical_maps": "inline:{rb3@t.test=not-asked@t.test, c@t.test=boss@t.test, all@origin.test=every@t.test}",
+        "masquerade_domains": "keep.mas.test !Inner.mas.test MAS.test",
+        "masquerade_exceptions": "root, Inline",
+        "masquerade_classes": "envelope_sender, envelope_recipient, header_sender, header_recipient",
+        "propagate_unmatched_extensions": "canonical",
+        "enable_original_recipient": "no",
+    },
+    {},
+    (
+        case("x@c.test", "z@t.test"),
+        case("x@c.test", "r@t.test", "z@t.test"),
+        case("x@c.test", "r+e@t.test"),
+        case("x@c.test", "v@t.test"),
+        case("x@c.test", "v+e@t.test"),
+        case("x@c.test", "w@t.test"),
+        case("x@c.test", "u@local.test"),
+        case("x@c.test", "v@t.test", "w@t.test", "W@t.test"),
+        case("x@c.test", "every@t.test"),
+        case("boss@t.test", "z@t.test"),
+        case("BOSS+e@T.test", "z@t.test"),
+        case("c@t.test", "z@t.test"),
+        case("two@t.test", "z@t.test"),
+        case("", "z@t.test"),
+        case("x@a.mas.test", "z@b.c.mas.test"),
+        case("root@a.mas.test", "ROOT@a.mas.test", "inline@a.mas.test"),
+        case("x@host.inner.mas.test", "z@inner.mas.test"),
+        case("x@host.keep.mas.test", "z@keep.mas.test"),
+        case("x@mas.test", "z@notmas.test"),
+        case('"a b"@h.mas.test', '"c d"@h.mas.test'),
+        case("x@c.test", "z@t.test NOTIFY=NEVER ORCPT=rfc822;o@t.test", "z@t.test NOTIFY=FAILURE"),
+    ),
+)
+GENERIC = Setup(
+    "generic",
+    COMMON
+    | {
+        "smtp_generic_maps": "inline:{a@t.test=b@t.test, b@t.test=c@t.test, {m@t.test=x@t.test, y@t.test},"
+        ' @d.test=@e.test, null@t.test=<>, loc=bare, {q@t.test="q q"@t.test}}, texthash:$config_directory/generic',
+        "propagate_unmatched_extensions": "generic",
+        "alias_maps": "texthash:$config_directory/aliases",
+        "virtual_alias_maps": "inline:{v@t.test=w@t.test}",
+        "canonical_maps": "inline:{s@c.test=t@c.test}",
+        "canonical_classes": "envelope_sender, envelope_recipient",
+        "local_transport": "local:$myhostname",
+        "home_mailbox": "Maildir/",
+    },
+    {
+        "generic": '"p p"@t.test plain@t.test\n',
+        "aliases": """\
+list u1@t.test, u2@t.test
+owner-list boss@t.test
+plain v@t.test
+""",
+    },
+    (
+        case("a@t.test", "m@t.test"),
+        case("b+x@t.test", "a+z@t.test"),
+        case("zz@t.test", "u+x@d.test", "a@t.test"),
+        case("null@t.test", "null@t.test"),
+        case("loc", "loc@origin.test"),
+        case("q@t.test", '"p p"@t.test'),
+        case("", "a@t.test NOTIFY=DELAY ORCPT=rfc822;o@t.test"),
+        case("s@c.test", "list@local.test"),
+        case("s@c.test", "list+x@local.test NOTIFY=NEVER"),
+        case("", "list@local.test"),
+        case("s@c.test", "plain@local.test"),
+        case("s@c.test", "plain@local.test NOTIFY=FAILURE,DELAY ORCPT=rfc822;o@t.test"),
+        case("s@c.test", "owner-list@local.test"),
+        case("v@t.test", "missing.user@local.test"),
+    ),
+)
+
+
+@pytest.mark.parametrize("setup", [CANONICAL, VIRTUAL, ROUTES, COPIES, GENERIC], ids=lambda setup: setup.name)
 def test_same_as_postfix(setup):
     different = compare(setup)
     assert not different, "\n".join(different)

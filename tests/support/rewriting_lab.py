@@ -16,8 +16,10 @@ from support.keeping_sink import KeepingSink, Kept
 from support.relay import Fastrelay, MailSystem, Postfix, until
 
 SUBJECT = b"Subject: case %d\r\n\r\nbody\r\n"
+RECIPIENT = re.compile(r'("[^"]*"@\S+|\S+)(| .*)')
 DELIVERY = re.compile(r"\]: (\w+): to=<(.*?)>,(?: orig_to=<(.*?)>,)? relay=.*, dsn=([0-9.]+), status=(\w+)")
-WARNING = re.compile(r"/cleanup\[\d+\]: warning: (.*)")
+CHILD = re.compile(r"(?:forwarded as|notification:) (\w+)")
+WARNING = re.compile(r"/cleanup\[\d+\]: warning: (.*maps.*)")
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,16 @@ def run(kind: type[MailSystem], setup: Setup) -> tuple[list[Seen], list[str]]:
         main = {name: _fill_in(value, sink, elsewhere) for name, value in main.items()}
         with kind(main, setup.tables) as relay:
             seen = [_send(relay, number, case) for number, case in enumerate(setup.cases)]
-            ids = [found.replies[-1].rpartition(" ")[2] for found in seen if found.replies[-1][:3] == "250"]
-            until(lambda: all(f"{queue_id}: removed" in relay.log() for queue_id in ids), relay.log)
+            ids = {found.replies[-1].rpartition(" ")[2] for found in seen if found.replies[-1][:3] == "250"}
+            until(lambda: _all_done(relay.log(), ids), relay.log)
             warnings = [re.sub(r"^[0-9A-F]{8,}: ", "", text) for text in WARNING.findall(relay.log())]
             sinks = {"": sink, "elsewhere: ": elsewhere}
             return [_look(found, number, relay, sinks) for number, found in enumerate(seen)], sorted(warnings)
+
+
+def _all_done(log: str, ids: set[str]) -> bool:
+    """What came in is gone, and so is what was made of it."""
+    return all(f"{queue_id}: removed" in log for queue_id in ids | set(CHILD.findall(log)))
 
 
 def _fill_in(value: object, sink: KeepingSink, elsewhere: KeepingSink) -> str:
@@ -73,8 +80,9 @@ def _send(relay: MailSystem, number: int, case: Case) -> Seen:
         client.ehlo()
         client.docmd(f"MAIL FROM:<{case.sender}>")
         for recipient in case.rcpt:
-            address, _, parameters = recipient.partition(" ")
-            found.replies.append(_text(client.docmd(f"RCPT TO:<{address}> {parameters}".strip())))
+            match = RECIPIENT.fullmatch(recipient)
+            assert match is not None
+            found.replies.append(_text(client.docmd(f"RCPT TO:<{match[1]}>{match[2]}")))
         code, text = client.docmd("DATA")
         if code == 354:
             client.send(SUBJECT % number + b".\r\n")
@@ -85,7 +93,8 @@ def _send(relay: MailSystem, number: int, case: Case) -> Seen:
 
 
 def _text(reply: tuple[int, bytes]) -> str:
-    return f"{reply[0]} {reply[1].decode()}"
+    """Postfix shows an address in a refusal without its quotes."""
+    return re.sub('<"(.*?)"@', r"<\1@", f"{reply[0]} {reply[1].decode()}")
 
 
 def _look(found: Seen, number: int, relay: MailSystem, sinks: Mapping[str, KeepingSink]) -> Seen:

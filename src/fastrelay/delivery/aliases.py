@@ -16,11 +16,15 @@ MEMBER_LIMIT = 1000  # reliability 3.6: expansion bombs
 
 @dataclass(slots=True)
 class Alias:
-    """`to_self`: the user's own mailbox is a member (`name: name, ...` or `\\name`)."""
+    """`to_self`: the user's own mailbox is a member (`name: name, ...` or `\\name`).
+
+    `owner` is the address of the alias owner-name, b"" when there is none.
+    """
 
     addresses: list[bytes] = field(default_factory=list)
     to_self: bool = False
     unusable: list[bytes] = field(default_factory=list)
+    owner: bytes = b""
 
 
 def parse_alias(name: bytes, own: bytes, value: bytes, complete: Callable[[Address], Address]) -> Alias:

@@ -25,12 +25,17 @@ from fastrelay.delivery.mailboxes import (
 from fastrelay.delivery.message_file import make_file, was_delivered_to
 from fastrelay.delivery.slots import SlotAgent, content_of
 from fastrelay.rewrite._address import Address, from_external
+from fastrelay.rewrite.address import canonical_domain
 from fastrelay.rewrite.lookup import AddressMaps, Lookup, split_extension
+from fastrelay.rewrite.right_hand import NO_CONTROLS
 from fastrelay.tables.pending import answer
 from fastrelay.tables.table import TableError
 
-Forward = Callable[[QueuedMessage, int, list[bytes], bytes], Awaitable[bytes]]
-"""(message, recipient, new addresses, header line to prepend in wire form) -> new queue id, once durable."""
+Forward = Callable[[QueuedMessage, int, list[bytes], bytes, bytes], Awaitable[bytes | None]]
+"""(message, recipient, new addresses, header line to prepend in wire form, owner) -> new queue id, once durable.
+
+`owner`, when there is one, is the new message's sender. None: the new message cannot be made now.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,22 @@ class LocalAgent(SlotAgent):
         for key in dict.fromkeys((name, user)):
             value = self._aliases.find(key)
             if value is not None:
-                return parse_alias(key, address, value, self._parts.complete)
+                alias = parse_alias(key, address, value, self._parts.complete)
+                alias.owner = self._find_owner(b"owner-" + key)
+                return alias
         return None
+
+    def _find_owner(self, name: bytes) -> bytes:
+        """expand_owner_alias: who the owner is, or the alias of that name itself."""
+        value = self._aliases.find(name)
+        if value is None:
+            return b""
+        owner = value.translate(NO_CONTROLS) if self._settings.expand_owner_alias else name
+        local, at, domain = owner.rpartition(b"@")
+        if not at:
+            return self._parts.complete(Address(owner)).external
+        known = canonical_domain(domain)
+        return self._parts.complete(Address(local, known)).external if known else b""
 
     async def _deliver_alias(
         self,
@@ -108,7 +127,9 @@ class LocalAgent(SlotAgent):
         if not alias.addresses:
             return Result(b"5.1.1", b'unknown user: "' + user + b'"')
         header = b"Delivered-To: " + address + b"\r\n" if self._prepends() else b""
-        queue_id = await self._parts.forward(message, recipient, alias.addresses, header)
+        queue_id = await self._parts.forward(message, recipient, alias.addresses, header, alias.owner)
+        if queue_id is None:
+            return Result(b"4.3.0", b"unable to forward message")
         return Result(b"2.0.0", b"forwarded as " + queue_id)
 
     def _prepends(self) -> bool:

@@ -21,6 +21,7 @@ class MailboxSettings:
 class LocalSettings:
     recipient_delimiter: str
     owner_request_special: bool
+    expand_owner_alias: bool
     prepend_delivered_header: tuple[str, ...]
 
 

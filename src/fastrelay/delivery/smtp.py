@@ -17,6 +17,7 @@ from dataclasses import replace
 from fastrelay.borders import Delivery, DestinationQueue, Report, Status
 from fastrelay.delivery._dialogue import Dialogue, Transaction
 from fastrelay.delivery.dns import LookupFailed, Resolver, port_number
+from fastrelay.delivery.mapped import MappedDelivery
 from fastrelay.delivery.mx import Server
 from fastrelay.delivery.session import OpeningFailed, Peer, open_transport
 from fastrelay.delivery.session_cache import SessionCache
@@ -283,6 +284,8 @@ class SmtpAgent:
 
 def _domain(delivery: Delivery) -> bytes:
     """The recipient's domain: a next hop that equals it was not chosen by our configuration."""
+    if isinstance(delivery, MappedDelivery):
+        delivery = delivery.original
     if delivery.addresses:
         address = delivery.addresses[0]
     else:

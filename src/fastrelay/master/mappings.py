@@ -44,12 +44,11 @@ class Mappings:
             )
         )
 
-    def table(self, parameter: str, kind: str) -> AddressTable:
-        """`kind` is the word in propagate_unmatched_extensions."""
+    def table(self, parameter: str, kind: str, maps: Maps | None = None) -> AddressTable:
+        """`kind` is the word in propagate_unmatched_extensions; `maps` are what a service has of its own."""
         propagate = kind in lower(self._settings.propagate_unmatched_extensions)
-        return AddressTable(
-            parameter, self._maps(parameter), self.keys, self._settings, propagate, TableError
-        )
+        maps = self._maps(parameter) if maps is None else maps
+        return AddressTable(parameter, maps, self.keys, self._settings, propagate, TableError)
 
     def envelope(self) -> EnvelopeMapping:
         settings = self._settings

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from fastrelay.borders import Outcome
+from fastrelay.borders import Envelope, Outcome
 from fastrelay.bounce.notices import Notice, make_notice, make_postmaster_copy
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.bounce.verdicts import discard_text
 from fastrelay.log.maillog import MailLog
+from fastrelay.master.own_mail import OwnMail
 from fastrelay.queue._record import CorruptRecord
 from fastrelay.queue.spool import Spool
 
@@ -34,6 +36,7 @@ class Notifier:
         spool: Spool,
         log: MailLog,
         queue_name: Callable[[int], bytes],
+        own_mail: OwnMail,
         accepted: Accepted,
         settled: Callable[[Any], None],
         later: Callable[[Callable[[], None]], object],
@@ -42,6 +45,7 @@ class Notifier:
         self._spool = spool
         self._log = log
         self._queue_name = queue_name
+        self._own_mail = own_mail
         self._accepted = accepted
         self._settled = settled
         self._later = later
@@ -66,8 +70,18 @@ class Notifier:
         else:
             self._log.line(b"cleanup", b"%b: message-id=%b" % (notice_id, notice.envelope.message_id))
             copy = partial(self._copy_to_postmaster, message, failures, content, now)
-            done = self._when_durable(message, failed, notice, notice_id, copy)
-            self._spool.append_notice(notice_number, notice.envelope, notice.content, done)
+
+            def store(mapped: Envelope) -> None:
+                mine = replace(notice, envelope=mapped)
+                done = self._when_durable(message, failed, mine, notice_id, copy)
+                self._spool.append_notice(notice_number, mapped, notice.content, done)
+
+            self._own_mail.map_then(
+                notice.envelope,
+                notice_id,
+                store,
+                lambda: self._later(lambda: self.bounce(message, failed)),
+            )
 
     def _when_durable(
         self,
@@ -105,9 +119,14 @@ class Notifier:
         if copy is None:
             return
 
-        def done(entry: Any) -> None:
-            if entry is not None:  # a copy for the postmaster is not worth the last of a full disk
-                self._log.line(b"bounce", copy.log_text)
-                self._accepted(entry, copy, queue_id)
+        def store(mapped: Envelope) -> None:
+            mine = replace(copy, envelope=mapped)
 
-        self._spool.append(number, copy.envelope, copy.content, done)
+            def done(entry: Any) -> None:
+                if entry is not None:  # a copy for the postmaster is not worth the last of a full disk
+                    self._log.line(b"bounce", mine.log_text)
+                    self._accepted(entry, mine, queue_id)
+
+            self._spool.append(number, mapped, mine.content, done)
+
+        self._own_mail.map_then(copy.envelope, queue_id, store, lambda: None)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastrelay.borders import Agent, DestinationQueue, QueuedMessage, Report
+from fastrelay.borders import Agent, DestinationQueue, Report
 from fastrelay.config import Config, Service, section
 from fastrelay.delivery.discard import DiscardAgent
 from fastrelay.delivery.dns import Resolver
 from fastrelay.delivery.error import ErrorAgent
-from fastrelay.delivery.local import LocalAgent, LocalParts
+from fastrelay.delivery.generic import GenericAgent, GenericMap
+from fastrelay.delivery.local import Forward, LocalAgent, LocalParts
 from fastrelay.delivery.mailbox_helper import MailboxClient
 from fastrelay.delivery.mailbox_settings import LocalSettings, MailboxSettings, VirtualSettings
 from fastrelay.delivery.mailboxes import DirectMailboxes, Mailboxes
@@ -20,8 +21,8 @@ from fastrelay.delivery.smtp import SmtpAgent
 from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
 from fastrelay.delivery.virtual import VirtualAgent, VirtualParts
 from fastrelay.master.routing import Routing
+from fastrelay.tables import Maps
 
-Forward = Callable[[QueuedMessage, int, list[bytes], bytes], Awaitable[bytes]]
 Log = Callable[[bytes, bytes], None]
 
 
@@ -57,7 +58,7 @@ class Surroundings:
     report: Report
     line: Log
     warning: Log
-    forward: Forward
+    forward: Forward  # of delivery.local
     mailboxes: Mailboxes
 
 
@@ -104,7 +105,13 @@ def make_agent(
     match service.command if service.type == "unix" else "":
         case "smtp":
             settings = section(SmtpSettings, config, overrides)
-            return SmtpAgent(settings, around.report, lambda text: around.line(name, text), resolver)
+            own = Maps(config.text("smtp_generic_maps", overrides), routing.open)
+            generic = GenericMap(routing.mappings.table("smtp_generic_maps", "generic", own))
+
+            def make(report: Report) -> SmtpAgent:
+                return SmtpAgent(settings, report, lambda text: around.line(name, text), resolver)
+
+            return GenericAgent(generic, make, around.report, warning) if generic else make(around.report)
         case "local":
             parts = LocalParts(
                 alias_maps=routing.maps("alias_maps"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import os
 import random
@@ -22,7 +21,7 @@ from typing import Any, cast
 
 import uvloop
 
-from fastrelay.borders import Content, Delivery, Envelope, Outcome, QueuedMessage, Recipient, Status
+from fastrelay.borders import Content, Delivery, Envelope, Outcome, QueuedMessage, Status
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.config import Config, Service, section
 from fastrelay.delivery.slots import content_of
@@ -34,6 +33,7 @@ from fastrelay.master.context import WorkerContext
 from fastrelay.master.control_server import ControlServer
 from fastrelay.master.listeners import BACKLOG
 from fastrelay.master.notifier import Notifier
+from fastrelay.master.own_mail import OwnMail, forwarded
 from fastrelay.master.routing import Routing
 from fastrelay.master.services import make_service
 from fastrelay.master.tools import Tools
@@ -93,11 +93,15 @@ class Worker:
         self._log_names: dict[bytes, bytes] = {}
         self._load_transports(config)
         self.qmgr = QueueManager(section(QmgrSettings, config), self._qmgr_surroundings(config))
+        self.own_mail = OwnMail(
+            lambda: self.routing.envelope, self.log, int(str(config.value("duplicate_filter_limit")))
+        )
         self.notifier = Notifier(
             section(BounceSettings, config),
             self.spool,
             self.log,
             self.queue_name,
+            self.own_mail,
             self._notice_accepted,
             self.qmgr.settled,
             lambda call: self.loop.call_later(FULL_PAUSE, call),
@@ -352,23 +356,22 @@ class Worker:
         self.log.line(self._log_names.get(delivery.transport, delivery.transport), text)
 
     async def _forward(
-        self, message: QueuedMessage, recipient: int, addresses: list[bytes], header: bytes
-    ) -> bytes:
-        """An alias leads elsewhere: a new message with the same sender, durable before this returns."""
-        old = message.envelope
-        number = self.spool.new_id(time.time(), beside=message.entry.message_id)
+        self, message: QueuedMessage, recipient: int, addresses: list[bytes], header: bytes, owner: bytes
+    ) -> bytes | None:
+        """An alias leads elsewhere: a new message, durable before this returns; None: it cannot be made now."""
+        now = time.time()
+        number = self.spool.new_id(now, beside=message.entry.message_id)
+        name = self.queue_name(number)
         content = content_of(message)
-        envelope = dataclasses.replace(
-            old,
-            recipients=[Recipient(address, old.recipients[recipient].original) for address in addresses],
-            arrival=time.time(),
-            size=old.size + len(header),
-        )
+        envelope = forwarded(message.envelope, recipient, addresses, owner, now, len(header))
+        mapped = await self.own_mail.map(envelope, name)
+        if mapped is None:
+            return None
         pieces = [header, *content]
-        while (entry := await self._append(number, envelope, pieces)) is None:
+        while (entry := await self._append(number, mapped, pieces)) is None:
             await asyncio.sleep(FULL_PAUSE)
-        self.qmgr.accepted(entry, envelope, pieces)
-        return self.queue_name(number)
+        self.qmgr.accepted(entry, mapped, pieces)
+        return name
 
     async def _append(self, number: int, envelope: Envelope, content: Content) -> Any:
         """The entry once it is durable; None: the disk is full."""

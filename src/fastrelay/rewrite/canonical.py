@@ -21,7 +21,9 @@ class Masquerade:
     """masquerade_domains: what is below a listed domain takes its name; `!domain` is left as it is."""
 
     def __init__(self, domains: Sequence[str], exceptions: Matcher, unavailable: type[Exception]) -> None:
-        self._domains = [(d.lstrip("!").encode(), (len(d) - len(d.lstrip("!"))) % 2 == 0) for d in domains]
+        self._domains = [
+            (fold(d.lstrip("!").encode()), (len(d) - len(d.lstrip("!"))) % 2 == 0) for d in domains
+        ]
         self._exceptions = exceptions
         self._unavailable = unavailable
 

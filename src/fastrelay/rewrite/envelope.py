@@ -16,7 +16,7 @@ from fastrelay.rewrite._address import Address, from_external
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.rewrite.canonical import OneToOne
 from fastrelay.rewrite.lookup import AddressKeys, AddressMaps, Lookup
-from fastrelay.rewrite.mapping import MappingFailed, Trouble, Warnings, Where
+from fastrelay.rewrite.mapping import MappingFailed, Trouble, Warnings, Where, fold
 from fastrelay.rewrite.right_hand import complete
 from fastrelay.rewrite.settings import EnvelopeSettings
 from fastrelay.rewrite.virtual import VirtualAliases
@@ -88,21 +88,26 @@ class EnvelopeMapping:
                 self._add_bcc(found, address, Where.ENVELOPE_RECIPIENT, warnings)
         if add_bcc and self._always_bcc and recipients:
             self._add_blind(found, self._always_bcc, warnings)
+        if not self._settings.enable_original_recipient:
+            first: dict[bytes, Recipient] = {}
+            for recipient in found:
+                first.setdefault(fold(recipient.address), recipient)
+            found = list(first.values())
         return Mapped(sender, found, warnings)
 
     def _add(self, found: list[Recipient], address: Address, given: Recipient, warnings: Warnings) -> Address:
         """Append all that the recipient stands for; the address after the mapping of one to one."""
         address = self._parts.one_to_one.map(address, Where.ENVELOPE_RECIPIENT, warnings)
         expanded = self._parts.aliases.expand(address, warnings)
-        original, orcpt, notify = given.original, given.orcpt, given.notify
-        if not self._settings.enable_original_recipient:
-            original = b""
+        notify = given.notify
         if notify & Notify.SUCCESS and (len(expanded) > 1 or expanded[0] != address):
             # RFC 3461 5.2.7.2: delivery to a list is the end of what SUCCESS asks about
             notify = notify & ~Notify.SUCCESS or Notify.NEVER
         for one in expanded:
             one = self._empty_address if one.is_null else one
-            found.append(Recipient(one.external, original, orcpt, int(notify)))
+            found.append(
+                Recipient(one.external, given.original or address.external, given.orcpt, int(notify))
+            )
         return address
 
     def _add_bcc(self, found: list[Recipient], address: Address, where: Where, warnings: Warnings) -> None:
@@ -121,8 +126,7 @@ class EnvelopeMapping:
 
     def _add_blind(self, found: list[Recipient], value: bytes, warnings: Warnings) -> None:
         """It is mapped as others are, adds nobody itself, and no notice tells the sender of it."""
-        given = Recipient(b"", original=value, notify=Notify.NEVER)
-        self._add(found, self._read(value), given, warnings)
+        self._add(found, self._read(value), Recipient(b"", notify=Notify.NEVER), warnings)
 
     def _read(self, value: bytes) -> Address:
         """One address in internal form, completed."""

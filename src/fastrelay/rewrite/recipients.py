@@ -74,7 +74,7 @@ class RecipientCheck:
         temporary = found.route.transport == b"retry"
         dsn, _, text = found.route.next_hop.partition(b" ")
         if dsn.count(b".") != 2 or dsn[:2] not in (b"4.", b"5.") or not dsn.replace(b".", b"").isdigit():
-            dsn, text = b"4.0.0" if temporary else b"5.0.0", found.route.next_hop
+            dsn, text = b"4.1.1" if temporary else b"5.1.1", found.route.next_hop
         return Unknown(found.address_class, (b"4" if temporary else b"5") + dsn[1:], text, temporary)
 
     def _check_class(self, found: Resolution) -> Unknown | None:

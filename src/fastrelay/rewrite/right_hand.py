@@ -16,7 +16,7 @@ from fastrelay.rewrite.address import read_domain
 from fastrelay.rewrite.settings import RewriteSettings
 
 _BLANK = bytes(range(33)) + b"\x7f"
-_NO_CONTROLS = bytes(32 if c < 32 or c == 127 else c for c in range(256))
+NO_CONTROLS = bytes(32 if c < 32 or c == 127 else c for c in range(256))
 _TOKEN = re.compile(
     rb"""
     "(?P<quoted>(?:[^"\\]|\\.)*)(?:"|\\?$)
@@ -34,7 +34,7 @@ Token = tuple[bytes, bytes]  # WORD or the sign itself; its text, without quotes
 
 def read_addresses(value: bytes, settings: RewriteSettings) -> list[Address]:
     """In the order in which they stand; empty when the text holds no address."""
-    text = value.translate(_NO_CONTROLS)
+    text = value.translate(NO_CONTROLS)
     if text == b"<>":
         return [Address(b"")]
     return [_address(tokens, settings) for tokens in _group(_tokens(text))]
@@ -47,7 +47,7 @@ def complete(local: bytes, domain: bytes, settings: RewriteSettings) -> Address:
     domain = _NO_DOMAIN_BYTE.sub(b"?", read_domain(domain))
     if settings.append_dot_mydomain and b"." not in domain and domain[:1] != b"[":
         domain += b"." + settings.mydomain.encode()
-    return Address(local.translate(_NO_CONTROLS), domain)
+    return Address(local.translate(NO_CONTROLS), domain)
 
 
 def _tokens(text: bytes) -> list[Token]:

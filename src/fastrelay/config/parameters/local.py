@@ -7,6 +7,11 @@ PARAMETERS = (
         "alias_maps", "hash:/etc/aliases, nis:mail.aliases", "The tables of aliases that local delivers by."
     ),
     names("alias_database", "hash:/etc/aliases", "The tables that newaliases compiles."),
+    yes_no(
+        "expand_owner_alias",
+        "no",
+        "Send a list's mail in the name of whom owner-list stands for, not of owner-list itself.",
+    ),
     yes_no("owner_request_special", "yes", "Names owner-x and x-request are never split at a delimiter."),
     names(
         "prepend_delivered_header",

@@ -72,12 +72,13 @@ PARAMETERS = (
         "<>",
         "What sender_dependent_default_transport_maps are asked for the null sender.",
     ),
+    names("smtp_generic_maps", "", "The tables of addresses to tell servers in the place of ours."),
     text("always_bcc", "", "An address that gets a copy of all mail that comes in."),
     names("sender_bcc_maps", "", "The tables of an address that gets a copy, by sender."),
     names("recipient_bcc_maps", "", "The tables of an address that gets a copy, by recipient."),
     yes_no(
         "enable_original_recipient",
         "yes",
-        "Remember the address that the client gave; recipients that differ in it only stay apart.",
+        "Recipients that differ in the address that the client gave stay apart.",
     ),
 )

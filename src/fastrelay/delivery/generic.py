@@ -1,0 +1,166 @@
+"""smtp_generic_maps: the addresses that a server is told, in the place of ours (generic(5)).
+
+A GenericAgent stands before the SMTP agent where main.cf has such maps, and only there: what it hands on are
+copies of deliveries with mapped addresses, and it reports the originals, so that the log and notices have
+the addresses that were resolved. A delivery whose addresses have to be waited for is handed on later; its
+slot stays open meanwhile. A table that fails defers the mail (Postfix's smtp(8) exits, which does the same).
+Invariant: each delivery taken is reported once, each slot released once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from fastrelay.borders import Agent, Delivery, DestinationQueue, Outcome, QueuedMessage, Report, Status
+from fastrelay.delivery.mapped import MappedDelivery
+from fastrelay.rewrite._address import Address, from_external
+from fastrelay.rewrite.mapping import AddressTable, MappingFailed, Warnings
+from fastrelay.tables.pending import ask
+
+Warn = Callable[[bytes], None]
+
+
+class GenericMap:
+    """One address to another, once; what is not in the maps stays. Used for headers too."""
+
+    def __init__(self, table: AddressTable) -> None:
+        self._table = table
+
+    def __bool__(self) -> bool:
+        return bool(self._table)
+
+    def map(self, address: Address, warnings: Warnings) -> Address:
+        """Raises MappingFailed."""
+        if address.is_null:
+            return address
+        found = self._table.find(address, warnings)
+        if found is None:
+            return address
+        if len(found) > 1:
+            text = b"multi-valued %b result for %b"
+            warnings.add_bare(text % (self._table.title, address.internal))
+        return found[0]
+
+    def external(self, address: bytes, warnings: Warnings) -> bytes:
+        return self.map(from_external(address), warnings).external
+
+
+class GenericAgent:
+    """`make_agent` gets the Report that it is to call."""
+
+    def __init__(
+        self, mapping: GenericMap, make_agent: Callable[[Report], Agent], report: Report, warn: Warn
+    ) -> None:
+        self._mapping = mapping
+        self.report = report
+        self.warn = warn
+        self.closing = False
+        self._agent = make_agent(self._report_original)
+
+    def open_slot(self, queue: DestinationQueue) -> None:
+        self.reopen(_Slot(queue, self))
+
+    def reopen(self, slot: _Slot) -> None:
+        self._agent.open_slot(slot)
+
+    async def close(self) -> None:
+        self.closing = True
+        await self._agent.close()
+
+    def map(self, delivery: Delivery) -> tuple[MappedDelivery, Warnings]:
+        """A pure evaluation: it may be run again."""
+        warnings = Warnings()
+        message = delivery.message
+        envelope = message.envelope
+        given = delivery.addresses or [envelope.recipients[i].address for i in delivery.recipients]
+        addresses = [self._mapping.external(address, warnings) for address in given]
+        sender = self._mapping.external(envelope.sender, warnings) if envelope.sender else b""
+        copy = QueuedMessage(
+            message.entry,
+            message.queue_id,
+            replace(envelope, sender=sender),
+            message.content,
+            message.load,
+            message.activated,
+        )
+        return MappedDelivery(delivery, copy, addresses), warnings
+
+    def _report_original(self, delivery: Delivery, outcomes: list[Outcome]) -> None:
+        assert isinstance(delivery, MappedDelivery)
+        delivery.original.started = delivery.started
+        self.report(delivery.original, outcomes)
+
+
+class _Slot:
+    """The scheduler's slot, with mapped deliveries."""
+
+    def __init__(self, queue: DestinationQueue, agent: GenericAgent) -> None:
+        self.transport, self.next_hop = queue.transport, queue.next_hop
+        self.succeeded, self.failed = queue.succeeded, queue.failed
+        self._queue = queue
+        self._agent = agent
+        self._ready: MappedDelivery | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._idle = False  # the agent has let go of the slot and the task is to open it again
+
+    def take(self) -> Delivery | None:
+        if self._ready is not None:
+            ready, self._ready = self._ready, None
+            return ready
+        while self._task is None and (delivery := self._queue.take()) is not None:
+            try:
+                answer = ask(self._agent.map, delivery)
+            except MappingFailed as failure:
+                self._defer(delivery, failure)
+                continue
+            if isinstance(answer, tuple):
+                return self._mapped(*answer)
+            self._task = asyncio.get_running_loop().create_task(self._wait(delivery, answer))
+            self._task.add_done_callback(_check)
+        return None
+
+    def release(self) -> None:
+        if self._task is not None:
+            self._idle = True
+        elif self._ready is not None and not self._agent.closing:
+            self._agent.reopen(self)
+        else:
+            if self._ready is not None:
+                self._put_off(self._ready.original, b"delivery agent stopped")
+                self._ready = None
+            self._queue.release()
+
+    async def _wait(self, delivery: Delivery, answer: Awaitable[tuple[MappedDelivery, Warnings]]) -> None:
+        try:
+            self._ready = self._mapped(*await answer)
+        except MappingFailed as failure:
+            self._defer(delivery, failure)
+        self._task = None
+        if self._idle:
+            self._idle = False
+            if self._agent.closing:
+                self.release()
+            else:
+                self._agent.reopen(self)
+
+    def _mapped(self, delivery: MappedDelivery, warnings: Warnings) -> MappedDelivery:
+        for text in warnings.lines(b""):
+            self._agent.warn(text)
+        return delivery
+
+    def _defer(self, delivery: Delivery, failure: MappingFailed) -> None:
+        for text in failure.lines(delivery.message.queue_id):
+            self._agent.warn(text)
+        self._put_off(delivery, b"smtp_generic_maps lookup error")
+
+    def _put_off(self, delivery: Delivery, text: bytes) -> None:
+        outcomes = [Outcome(i, Status.DEFERRED, b"4.3.0", text) for i in delivery.recipients]
+        self._agent.report(delivery, outcomes)
+
+
+def _check(task: asyncio.Task[None]) -> None:
+    """A bug in there ends the worker."""
+    if not task.cancelled():
+        task.result()
