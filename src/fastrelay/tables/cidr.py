@@ -25,6 +25,7 @@ class CidrTable(SourceTable):
     type = "cidr"
     constant = True
     pattern = True
+    read_problem = "cidr map {}: read error"
 
     def __init__(self, name: str) -> None:
         self._starts: dict[int, list[bytes]] = {}  # where each stretch begins, the first one at 0

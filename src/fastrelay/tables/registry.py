@@ -95,7 +95,7 @@ def table_types() -> list[str]:
 
 def _open(spec: str, how: Options) -> Table:
     kind, colon, name = spec.partition(":")
-    if not colon or not name:
+    if not kind or not colon or not name:
         return SurrogateTable(spec, f'open dictionary: expecting "type:name" form instead of "{spec}"')
     factory = TYPES.get(kind)
     if factory is None:

@@ -7,6 +7,7 @@ TableError (the caller answers 451 or defers), never None.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -73,6 +74,7 @@ class SourceTable(Table):
     """
 
     open_verb: ClassVar[str] = "open"
+    read_problem: ClassVar[str] = "open {}"  # what could be opened and not read: a directory
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -97,7 +99,9 @@ class SourceTable(Table):
         try:
             self.load()
         except OSError as error:
-            self.problem = f"{self.open_verb} {self.name}: {strerror(error)}"
+            unread = error.errno == errno.EISDIR
+            what = self.read_problem.format(self.name) if unread else f"{self.open_verb} {self.name}"
+            self.problem = f"{what}: {strerror(error)}"
             self._next_try = time.monotonic() + RETRY_SECONDS
         except SyntaxProblem as error:
             self.problem = f"{self.type} map: {error}"

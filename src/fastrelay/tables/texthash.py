@@ -16,6 +16,7 @@ class TextHashTable(SourceTable):
     type = "texthash"
     constant = True
     open_verb = "open database"
+    read_problem = "read {}"
 
     def __init__(self, name: str, fold: Fold, utf8: bool) -> None:
         self._fold = fold
