@@ -15,7 +15,7 @@ MODULES = sorted(
     if path.suffix in {".py", ".pyx"} and not any(part.startswith((".", "__py")) for part in path.parts)
 )
 # what an extra brings that a machine may lack, for want of a Debian package to compile it with
-EXTRAS = {"fastrelay.tables.ldap": "ldap", "fastrelay.tables.ldap_session": "ldap"}
+EXTRAS = {f"fastrelay.tables.ldap{part}": "ldap" for part in ("", "_list", "_session")}
 HEAVY = {"uvloop", "dns", "aiosmtplib", "lmdb", "asyncio"}
 # forks once a module: each is the first one that its process imports
 ALONE = """

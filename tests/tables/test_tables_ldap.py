@@ -12,6 +12,7 @@ import pytest
 from remote_tools import ERROR, ask_ours, compare, look_up, open_remote, run
 from tables_tools import Tools, needs_postmap
 
+from fastrelay.tables import TableError
 from support.relay import until
 from support.remote_servers import Slapd
 from support.scripted_server import ScriptedServer, silent
@@ -269,6 +270,61 @@ def test_a_server_that_restarts_is_used_again(tmp_path):
     ann = b"ann@mail.example.com,ann2@mail.example.com"
     assert found == [ann, ERROR, ERROR, ann, None]
     assert said == [f"{spec}: Connection refused"] * 2
+
+
+PEOPLE_BY_NUMBER = "".join(
+    entry(f"cn=p{n},{PEOPLE}", f"mailacceptinggeneralid: P{n}@example.com", f"mail: alias{n}@example.com",
+          f"maildrop: box{n}@example.com") + "\n" for n in range(450)
+)  # fmt: skip
+
+
+def test_a_table_is_listed_in_pages(tmp_path):
+    (tmp_path / "s").mkdir()
+    with Slapd(tmp_path / "s", LDIF + "\n" + PEOPLE_BY_NUMBER) as server:
+        settings = {**ADMIN, "bind_pw": "secret"}
+
+        async def listed(number, **more):
+            table = open_remote(table_file(tmp_path, number, server, **(settings | more)))
+            try:
+                return [item async for item in table.items()]
+            finally:
+                await table.close()
+
+        numbered = {b"p%d@example.com" % n: b"box%d@example.com" % n for n in range(450)}
+        items = run(listed(1))
+        found = dict(items)
+        assert len(found) == len(items)
+        assert numbered.items() <= found.items()
+        assert found[b"ann"] == found[b"ann@example.com"] == b"ann@mail.example.com,ann2@mail.example.com"
+        assert b"nodrop@example.com" not in found
+        both = "(&(maildrop=box*)(|(mailacceptinggeneralid=%s)(mail=alias%s)))"
+        found = dict(run(listed(2, query_filter=both)))
+        assert found == numbered | {b"%d@example.com" % n: b"box%d@example.com" % n for n in range(450)}
+        only = dict(run(listed(3, domain="other.com")))
+        assert only == {}
+        for unlisted in ("(cn=%u)", "(&(mail=%s)(!(cn=%s)))", "(objectClass=*)", "(mail>=%s)"):
+            with pytest.raises(TableError, match="not supported"):
+                run(listed(4, query_filter=unlisted))
+        with pytest.raises(TableError, match="Size limit exceeded"):  # the server's, for who is not its owner
+            run(listed(5, bind="no"))
+        server.stop()
+        with pytest.raises(TableError, match="Connection refused"):
+            run(listed(6))
+
+
+def test_a_list_that_breaks_off_is_no_list(tmp_path):
+    def half(request):
+        return search_entry(b"cn=x", b"x") + b"\x30" if b"1.2.840.113556.1.4.319" in request else None
+
+    with ScriptedServer(half) as server:
+        server.url = f"ldap://{server.address}"
+        table = open_remote(table_file(tmp_path, 1, server, timeout="1"))
+
+        async def scene():
+            return [item async for item in table.items()]
+
+        with pytest.raises(TableError):
+            run(scene())
 
 
 def element(tag, content):

@@ -7,9 +7,9 @@ the leaf ones. sasl_mechs may be EXTERNAL or PLAIN: the others need library call
 
 from __future__ import annotations
 
+import asyncio
 import re
-import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,28 +17,27 @@ from functools import partial
 import ldap
 import ldapurl
 
+from fastrelay.tables.ldap_list import Listing, page, parse_listing
+from fastrelay.tables.ldap_manners import choice, read_manners
 from fastrelay.tables.ldap_session import (
     BROKEN,
     Entry,
     Handle,
     LdapSession,
-    Manners,
     open_session,
-    parse_server,
     reason,
     search,
 )
 from fastrelay.tables.pending import answer
-from fastrelay.tables.query import QueryTable, Source, SourceProblem, Templates
-from fastrelay.tables.remote import reason_of
+from fastrelay.tables.query import QueryTable, Source, Templates
+from fastrelay.tables.remote import ServerProblem, reason_of
 from fastrelay.tables.stream import Pool
 from fastrelay.tables.table import TableError
-from fastrelay.tables.text import SyntaxProblem, printable, split_list
+from fastrelay.tables.text import printable, split_list
 
 SCOPES = {"sub": ldap.SCOPE_SUBTREE, "one": ldap.SCOPE_ONELEVEL, "base": ldap.SCOPE_BASE}
-BINDS = {"yes": "simple", "simple": "simple", "no": "no", "none": "no", "sasl": "sasl"}
-SASL_MECHANISMS = ("EXTERNAL", "PLAIN")
 ANY = "(objectClass=*)"
+UNLISTED = "sequence operation is not supported: query_filter has more than attribute=%s, or search_base a %"
 MOST_VALUES = 10_000  # of one lookup, when expansion_limit is not set
 _FILTER_SPECIAL = re.compile(rb"[*()\\\x00\x80-\xff]")
 _DN_SPECIAL = re.compile(rb'[ \t"#+,;<=>\\\x00\x80-\xff]')
@@ -118,13 +117,15 @@ class LdapTable(QueryTable):
                 regular=_names(source.text("result_attribute", "maildrop")),
                 special=_names(source.text("special_result_attribute")),
             ),
-            scope=_choice(source, "scope", "sub", SCOPES, self.warnings),
+            scope=choice(source, "scope", "sub", SCOPES, self.warnings),
             fixed_base="%" not in base,
             recursion_limit=source.number("recursion_limit", 1000, 1),
             expansion_limit=expansion_limit,
             size_limit=source.number("size_limit", expansion_limit),
         )
         self._manners = read_manners(source, self.warnings)
+        self._base = base
+        self._listing = parse_listing(base, query_filter)
         self._complain_of = source.complain
         if "%" not in query_filter:
             self.warnings.append(f"{source.name}: Fixed query_filter {query_filter} is probably useless")
@@ -147,10 +148,47 @@ class LdapTable(QueryTable):
             self._complain_of(text)
         return self._templates.result(key, values)
 
+    async def items(self) -> AsyncIterator[tuple[bytes, bytes]]:
+        """All keys of a table whose filter compares attributes with %s; TableError of any other."""
+        if self.problem is not None:
+            raise TableError(self.label, self.problem)
+        if self._listing is None:
+            raise TableError(self.label, UNLISTED, unavailable=False)
+        try:
+            session = await self._open()
+        except (OSError, ServerProblem) as error:
+            raise TableError(self.label, reason_of(error)) from error
+        try:
+            cookie = b""
+            while True:
+                keys, cookie = await self._keys(session, self._listing, cookie)
+                values = await asyncio.gather(*(self._lookup(key) for key in keys))
+                for key, value in zip(keys, values, strict=True):
+                    if isinstance(value, TableError):
+                        raise value
+                    if value is not None:
+                        yield key, value
+                if not cookie:
+                    return
+        finally:
+            session.close()
+
     async def close(self) -> None:
         if self.problem is None:
             self._pool.close()
             self._threads.shutdown(wait=False)
+
+    async def _keys(self, session: LdapSession, listing: Listing, cookie: bytes) -> tuple[list[bytes], bytes]:
+        """A page of folded keys."""
+        job = partial(page, base=self._base, scope=self._what.scope, listing=listing, cookie=cookie)
+        try:
+            async with asyncio.timeout(self.timeout):
+                entries, cookie = await session.run(job)
+        except ldap.LDAPError as error:
+            raise TableError(self.label, f"Search error {reason(error)}") from error
+        except (TimeoutError, ServerProblem) as error:
+            raise TableError(self.label, reason_of(error)) from error
+        return [key for key in map(self._fold, listing.keys(entries)) if key], cookie
 
     async def _open(self) -> LdapSession:
         try:
@@ -233,58 +271,6 @@ class _Lookup:
         return TableError(self._label, f"{text} (key {printable(self._key)})", unavailable=False)
 
 
-def read_manners(source: Source, warnings: list[str]) -> Manners:
-    """How to reach the servers; SourceProblem."""
-    port = source.number("server_port", 389)
-    words = split_list(source.text("server_host", "localhost"))
-    bind = source.text("bind", "yes").lower()
-    if bind not in BINDS:
-        raise SourceProblem(f"{source.name}: unsupported parameter value: bind = {bind}")
-    mechanism = (split_list(source.text("sasl_mechs")) or [""])[0].upper()
-    if BINDS[bind] == "sasl" and mechanism not in SASL_MECHANISMS:
-        known = " or ".join(SASL_MECHANISMS)
-        raise SourceProblem(
-            f"{source.name}: unsupported parameter value: sasl_mechs = {mechanism}; use {known}"
-        )
-    try:
-        servers = tuple([parse_server(word, str(port)) for word in words])
-    except SyntaxProblem as error:
-        raise SourceProblem(f"{source.name}: {error}") from error
-    start_tls = source.flag("start_tls", False)
-    return Manners(
-        servers=servers,
-        timeout=source.number("timeout", 10, 1),
-        version=_choice(source, "version", "3", {"2": 2, "3": 3}, warnings),
-        bind=BINDS[bind],
-        bind_dn=source.text("bind_dn"),
-        bind_pw=source.text("bind_pw"),
-        sasl_mechanism=mechanism,
-        sasl_authz_id=source.text("sasl_authz_id"),
-        dereference=_choice(source, "dereference", "0", {str(n): n for n in range(4)}, warnings),
-        chase_referrals=source.flag("chase_referrals", False),
-        start_tls=start_tls,
-        tls=_tls(source) if start_tls or any(server.secure for server in servers) else None,
-    )
-
-
-def _tls(source: Source) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = source.flag("tls_require_cert", False)
-    context.verify_mode = ssl.CERT_REQUIRED if context.check_hostname else ssl.CERT_NONE
-    file, directory = source.text("tls_ca_cert_file"), source.text("tls_ca_cert_dir")
-    certificate, key = source.text("tls_cert"), source.text("tls_key")
-    try:
-        if file or directory:
-            context.load_verify_locations(file or None, directory or None)
-        if certificate:
-            context.load_cert_chain(certificate, key or None)
-        if source.text("tls_cipher_suite"):
-            context.set_ciphers(source.text("tls_cipher_suite"))
-    except (OSError, ssl.SSLError) as error:
-        raise SourceProblem(f"{source.name}: TLS parameters: {reason_of(error)}") from error
-    return context
-
-
 def quote_filter(text: bytes) -> bytes:
     """RFC 4515 3; what is not ASCII too, so that any bytes make a filter."""
     return _FILTER_SPECIAL.sub(lambda match: b"\\%02x" % match[0][0], text)
@@ -302,12 +288,3 @@ def _names(text: str) -> tuple[str, ...]:
 def _is_of(name: str, attribute: str) -> bool:
     """Is `name` the attribute, or the attribute with options? Both in small letters."""
     return name == attribute or name.startswith(attribute + ";")
-
-
-def _choice(source: Source, name: str, default: str, values: dict[str, int], warnings: list[str]) -> int:
-    """A wrong value is a warning and the default, as in Postfix."""
-    word = source.text(name, default)
-    if word not in values:
-        warnings.append(f"{source.name}: Unrecognized value {word} specified for {name}; using {default}")
-        word = default
-    return values[word]

@@ -12,64 +12,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit
 
 import ldap
 
-from fastrelay.tables.stream import BadReply, Disconnected, Endpoint, Stream, open_stream, parse_host_port
-from fastrelay.tables.text import SyntaxProblem
+from fastrelay.tables.ldap_manners import Manners, Server
+from fastrelay.tables.stream import BadReply, Disconnected, Endpoint, Stream, open_stream
 
 BYTES_OF_A_LOOKUP = 4_194_304  # what a server may send for one; libldap itself knows no bound
 STARTTLS = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"  # RFC 4511 4.14.1
 BROKEN = (ldap.SERVER_DOWN, ldap.CONNECT_ERROR, ldap.UNAVAILABLE, ldap.TIMEOUT)  # the session is over
-PORTS = {"ldap": "389", "ldaps": "636"}
 
 Entry = dict[str, list[bytes]]
 Handle = Any  # ldap.ldapobject.SimpleLDAPObject, which has no types
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    endpoint: Endpoint
-    secure: bool  # ldaps:
-
-
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """How to talk to any of a table's servers. `bind`: "no", "simple" or "sasl"."""
-
-    servers: tuple[Server, ...]
-    timeout: float
-    version: int
-    bind: str
-    bind_dn: str
-    bind_pw: str
-    sasl_mechanism: str
-    sasl_authz_id: str
-    dereference: int
-    chase_referrals: bool
-    start_tls: bool
-    tls: ssl.SSLContext | None
-
-
-def parse_server(word: str, port: str) -> Server:
-    """One word of server_host: a URL, or a host with or without its port; SyntaxProblem."""
-    if "://" not in word:
-        has_port = word.endswith("]") is False and word.rpartition("]")[2].count(":") == 1
-        return Server(parse_host_port(word if has_port else f"{word}:{port}"), False)
-    url = urlsplit(word)
-    if url.scheme == "ldapi" and url.netloc:
-        return Server(Endpoint(path=unquote(url.netloc)), False)
-    if url.scheme not in PORTS or not url.netloc:
-        raise SyntaxProblem(f"Unable to init LDAP server {word}")
-    place = url.netloc if url.netloc.rpartition("]")[2].count(":") else f"{url.netloc}:{PORTS[url.scheme]}"
-    return Server(parse_host_port(place), url.scheme == "ldaps")
 
 
 class _Side(asyncio.Protocol):
