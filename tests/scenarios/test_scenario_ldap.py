@@ -159,3 +159,18 @@ def rounds(relay: Fastrelay, seconds: float) -> list[float]:
 
 def p99(times: list[float]) -> float:
     return statistics.quantiles(times, n=100)[98]
+
+
+def test_a_table_that_follows_the_directory(tmp_path: Path, slapd: Slapd):
+    """sync-table copies what the directory lists, and keeps the copy when the directory is down."""
+    with Fastrelay({}, {"people.cf": TABLE.format(port=slapd.port)}) as relay:
+        source, target = f"ldap:{relay.etc}/people.cf", f"hash:{relay.etc}/people"
+        assert relay.run_tool("sync-table", source, target).returncode == 0
+        assert sorted(relay.tool("postmap", "-s", target).split()[::2]) == sorted(
+            f"u{n}@there.test" for n in range(40)
+        )
+        slapd.stop()
+        broken = relay.run_tool("sync-table", source, target)
+        assert broken.returncode == 3, broken
+        assert b"Connection refused" in broken.stderr
+        assert relay.tool("postmap", "-q", "u7@there.test", target) == "OK\n"

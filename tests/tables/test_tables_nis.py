@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from remote_tools import ask_ours, compare, open_remote
-from tables_tools import OURS, Tools, needs_postmap
+from tables_tools import Tools, needs_postmap
 
 from fastrelay.tables.nis import load_library
 
@@ -45,18 +45,10 @@ def test_a_system_without_nis_finds_nothing_as_postmap_does(tools: Tools):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may have a name space with a NIS domain")
 def test_a_domain_without_a_server_is_an_error_as_postmap_has_it(tools: Tools):
     inside = 'echo example.nis > /proc/sys/kernel/domainname && exec "$@"'
+    query = ["-q", "root", "nis:passwd.byname"]
     for command in (
-        ["postmap", "-c", str(tools.directory / "postfix"), "-q", "root", "nis:passwd.byname"],
-        [
-            sys.executable,
-            "-c",
-            OURS,
-            "postmap",
-            str(tools.directory / "ours"),
-            "-q",
-            "root",
-            "nis:passwd.byname",
-        ],
+        ["postmap", "-c", str(tools.directory / "postfix"), *query],
+        [sys.executable, "-m", "fastrelay", "-c", str(tools.directory / "ours"), "postmap", *query],
     ):
         done = subprocess.run(
             ["unshare", "--uts", "sh", "-c", inside, "-", *command],
