@@ -65,7 +65,11 @@ def queued_labels(spool: Path, shards: Iterable[int]) -> tuple[set[str], list[st
 
 
 def shards_of(spool: Path) -> list[int]:
-    return sorted(int(path.name, 16) for path in (spool / "fastrelay").iterdir() if len(path.name) == 2)
+    """The shards of a queue; [0] where nothing is left of it."""
+    (spool / "fastrelay").mkdir(exist_ok=True)
+    return sorted(int(path.name, 16) for path in (spool / "fastrelay").iterdir() if len(path.name) == 2) or [
+        0
+    ]
 
 
 def family(relay: Fastrelay) -> list[int]:
