@@ -23,10 +23,11 @@ from fastrelay.admin.errors import say
 from fastrelay.admin.file_values import content_of, pack, unpack
 from fastrelay.admin.table_waiter import TableWaiter
 from fastrelay.master.table_surroundings import table_surroundings
-from fastrelay.tables import Table, TableError, cdb, open_table
+from fastrelay.tables import Table, TableError, cdb, open_table, proxy
 from fastrelay.tables.build import BuildError, Form, build, delete, ownership_of, table_lock, update
 from fastrelay.tables.cdb_build import build_cdb
 from fastrelay.tables.lmdb_table import SUFFIX
+from fastrelay.tables.options import TableSettings
 from fastrelay.tables.registry import COMPILED_TYPES, TYPES
 from fastrelay.tables.remote import RemoteTable
 from fastrelay.tables.source import read_entries
@@ -313,6 +314,8 @@ class Tool:
         folded = [key for key in map(self._fold, keys) if key is not None]
         found = False
         for spec in specs:
+            if spec.startswith("proxy:"):
+                spec = self._writable(proxy.strip(spec))
             kind, _, name = spec.partition(":")
             if kind not in COMPILED_TYPES:
                 found |= self._delete_remote(spec, folded)
@@ -323,6 +326,13 @@ class Tool:
             with self._errors(path), table_lock(path):
                 found |= delete(path, folded, ownership_of(path, None, False, False))
         return found
+
+    def _writable(self, spec: str) -> str:
+        """What proxy_write_maps approves; as nobody else writes it, that is done here."""
+        words = config.section(TableSettings, self._configuration).proxy_write_maps
+        if spec not in proxy.approved(words):
+            raise Fatal(f'proxywrite service is not configured for table "{spec}"')
+        return spec
 
     def _delete_remote(self, spec: str, keys: list[bytes]) -> bool:
         """In a table of a server: memcache, redis."""

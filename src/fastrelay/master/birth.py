@@ -68,6 +68,23 @@ def worker(run: Run, context: WorkerContext, owner: Owner, foreign: Iterable[Clo
         _end(log, status)
 
 
+def companion(serve: Callable[[], Any], owner: Owner, foreign: Iterable[Closable], log: Log) -> NoReturn:
+    """A process that serves all workers and has as few rights as they have."""
+    status = 1
+    try:
+        _leave_master(foreign)
+        privileges.set_limits()
+        privileges.drop(owner)
+        privileges.forbid_new_privileges()
+        privileges.die_with_parent()
+        serve()
+    except BaseException:
+        for line in traceback.format_exc().splitlines():
+            log.line(b"master", b"panic: companion: " + line.encode(errors="replace"))
+    finally:
+        _end(log, status)
+
+
 def helper(serve: Callable[[], Any], foreign: Iterable[Closable], log: Log) -> NoReturn:
     """The process that delivers with a user's rights: stays root, serves one worker, ends with it."""
     status = 1

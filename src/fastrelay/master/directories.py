@@ -2,6 +2,7 @@
 
     pid/        root's: the lock
     control/    the workers' control sockets
+    private/    proxymap's socket
     fastrelay/  the queue's shards, handed to workers as an open directory
 
 Called by master before anything else is opened, and by `check`.
@@ -18,7 +19,7 @@ from fastrelay.master.privileges import Owner
 from fastrelay.queue import disk_check
 
 MINE = {"pid": 0o755}
-OWNERS = {"control": 0o700, "fastrelay": 0o700}
+OWNERS = {"control": 0o700, "private": 0o700, "fastrelay": 0o700}
 _HEX = frozenset("0123456789abcdef")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fastrelay.config import Config, section
 from fastrelay.config.interfaces import receiving_interfaces
+from fastrelay.master import proxymap
 from fastrelay.master.mappings import Mappings
 from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.rewrite.address import Rewriter
@@ -18,6 +19,7 @@ from fastrelay.rewrite.settings import ResolveSettings, RewriteSettings
 from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher, Table, open_table
 
 Log = Callable[[bytes, bytes], None]
+PROXYMAP = "private/proxymap"  # below queue_directory, where a worker stands, chrooted or not
 REMEMBERED = 4096  # resolutions
 
 
@@ -35,7 +37,9 @@ class Routing:
         self._config = config
         self._error = error
         self._around = table_surroundings(
-            config, lambda text: warning(b"tables", text.encode("utf-8", "replace"))
+            config,
+            lambda text: warning(b"tables", text.encode("utf-8", "replace")),
+            PROXYMAP if proxymap.is_wanted(config) else "",
         )
         self.own_addresses = own_addresses(config)
         self._tables: dict[str, Table] = {}

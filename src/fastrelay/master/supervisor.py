@@ -23,6 +23,7 @@ from fastrelay.config.errors import ConfigError
 from fastrelay.master import birth, channel, directories, lock
 from fastrelay.master.birth import Log, Run
 from fastrelay.master.children import Child, Frame, describe_end
+from fastrelay.master.companion import Companion, Job
 from fastrelay.master.context import WorkerContext, shards_of
 from fastrelay.master.errors import FatalError
 from fastrelay.master.privileges import find_owner
@@ -59,12 +60,15 @@ class Supervisor:
         helper: Helper | None = None,
         announce: Callable[[], None] = lambda: None,
         warnings: Callable[[Config], list[str]] = lambda config: config.warnings,
+        companion: Job | None = None,
     ) -> None:
         self.config = config
         self._load, self._section = load, section
         self._open_log, self._open_log_file = open_log, open_log_file
         self._run, self._helper, self._announce = run, helper, announce
         self._warnings = warnings
+        self._job = companion
+        self._companion: Companion | None = None
         self.settings = section(config)
         self.root = Path(self.settings.queue_directory)
         self.phase = Phase.STARTING
@@ -93,6 +97,8 @@ class Supervisor:
         self._lock = lock.acquire(self.root)
         self._sockets = SocketSet(self.root / "control", self.owner)
         self._sockets.adopt(self._sockets.plan(self.config, self.settings))
+        if self._job is not None:
+            self._companion = Companion(self._job, self.root, self.owner, lambda: self._foreign(-1))
         self._queue_fd = directories.open_queue(self.root, self.owner)
         disk, problems = directories.check_disk(self._queue_fd, self.settings.fastrelay_disk_check)
         self.log = self._open_log(self.config)
@@ -140,12 +146,16 @@ class Supervisor:
             for child in self._children:
                 if not child.pid and now >= child.restart_at:
                     self._fork(child)
+            if self._companion is not None:
+                self._companion.tick(now)
 
     def _patience(self) -> float | None:
         """Seconds until _tick has something to do."""
         moments = [self._kill_at] if self._kill_at else []
         if self.phase in (Phase.STARTING, Phase.RUNNING):
             moments += [child.restart_at for child in self._children if not child.pid]
+            if self._companion is not None and self._companion.due is not None:
+                moments.append(self._companion.due)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _alive(self) -> bool:
@@ -154,6 +164,8 @@ class Supervisor:
     # -- workers ---------------------------------------------------------------------------------
 
     def _start_workers(self) -> None:
+        if self._companion is not None:
+            self._companion.follow(self.config, self.log)
         self._children = [Child(number) for number in range(self._sockets.workers)]
         for child in self._children:
             self._fork(child)
@@ -177,7 +189,9 @@ class Supervisor:
         self.log.flush()
         pid = birth.fork()
         if pid == 0:
-            birth.worker(self._run, context, self.owner, [mine, *self._foreign(child.number)], self.log)
+            foreign = [mine, *self._foreign(child.number)]
+            foreign += [self._companion.listener] if self._companion is not None else []
+            birth.worker(self._run, context, self.owner, foreign, self.log)
         theirs.close()
         if helper_end:
             helper_end.close()
@@ -245,6 +259,9 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            ended = self._companion.reaped(pid, status) if self._companion is not None else None
+            if ended is not None:
+                self._warn(ended)
             for child in self._children:
                 if child.pid == pid:
                     self._worker_ended(child, status)
@@ -313,6 +330,8 @@ class Supervisor:
         """The running workers get the new configuration, and their listeners' services in the same order."""
         self._sockets.adopt(plan)
         self._use(config, settings)
+        if self._companion is not None:
+            self._companion.follow(config, self.log)  # first: the workers are going to ask it
         services = [service for service, _ in plan.services]
         frames = [
             channel.frame({"reload": config, "services": services, "with_log": with_log})
@@ -359,6 +378,8 @@ class Supervisor:
                 if pid:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, 0)
+        if self._companion is not None:
+            self._companion.close()
         self._sockets.close()
         self.log.flush()
         os.close(self._lock)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from fastrelay.config import Config, section
 from fastrelay.tables.options import Surroundings, TableSettings
+from fastrelay.tables.proxy import approved
 
 
-def table_surroundings(config: Config, complain: Callable[[str], None]) -> Surroundings:
+def table_surroundings(config: Config, complain: Callable[[str], None], proxymap: str = "") -> Surroundings:
     """A table's own parameters may be in main.cf, as `name_query`."""
 
     def parameter(name: str) -> str | None:
         return config.text(name) if name in config.main else None
 
-    return Surroundings(section(TableSettings, config), parameter, complain)
+    settings = section(TableSettings, config)
+    return Surroundings(settings, parameter, complain, approved(settings.proxy_read_maps), proxymap)

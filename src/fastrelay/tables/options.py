@@ -20,6 +20,8 @@ class TableSettings:
     fastrelay_table_retry_time: float = 1.0
     fastrelay_table_lookup_limit: int = 1000
     fastrelay_table_connection_limit: int = 4
+    proxy_read_maps: tuple[str, ...] = ()
+    proxy_write_maps: tuple[str, ...] = ()
 
 
 def _no_parameter(_name: str) -> str | None:
@@ -34,12 +36,15 @@ def _say_nothing(_text: str) -> None:
 class Surroundings:
     """`parameter`: the expanded value of a parameter of main.cf, None when it is not set there.
 
-    `complain` takes a line for the log when a server fails.
+    `complain` takes a line for the log when a server fails; `approved` are the tables that `proxy:` may name,
+    None: all; `proxymap` is the socket of the process that asks servers for this one, "": there is none.
     """
 
     settings: TableSettings = field(default_factory=TableSettings)
     parameter: Callable[[str], str | None] = _no_parameter
     complain: Callable[[str], None] = _say_nothing
+    approved: frozenset[str] | None = None
+    proxymap: str = ""
 
 
 NOWHERE = Surroundings()

@@ -7,6 +7,7 @@ starts with it and says 451 where it is asked (Postfix's dict_surrogate).
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -19,7 +20,7 @@ from fastrelay.tables.inline import InlineTable
 from fastrelay.tables.internal import InternalTable
 from fastrelay.tables.lmdb_table import BtreeTable, HashTable, LmdbTable
 from fastrelay.tables.options import NOWHERE, Options, Surroundings
-from fastrelay.tables.proxy import ProxyTable
+from fastrelay.tables.proxy import open_proxy
 from fastrelay.tables.randmap import RandomTable
 from fastrelay.tables.regexp import RegexpTable
 from fastrelay.tables.static import StaticTable
@@ -71,7 +72,7 @@ TYPES: dict[str, Factory] = {
     "internal": lambda name, how: InternalTable(name, choose_fold(how.fold, how.utf8)),
     "lmdb": lambda name, how: LmdbTable(name, how.fold, how.utf8),
     "pipemap": lambda name, how: PipeTable(name, lambda spec: _open(spec, how), how),
-    "proxy": lambda name, how: ProxyTable(name, _open(name, how)),
+    "proxy": lambda name, how: open_proxy(name, how, _open, asks_a_server(name)),
     "randmap": lambda name, how: RandomTable(name, how.utf8),
     "regexp": lambda name, how: RegexpTable(name, how.utf8),
     "static": lambda name, how: StaticTable(name, how.utf8),
@@ -80,12 +81,18 @@ TYPES: dict[str, Factory] = {
     "unix": lambda name, how: UnixTable(name, choose_fold(how.fold, how.utf8)),
 }
 TYPES |= {kind: _extra(kind, *extra) for kind, extra in EXTRAS.items()}
+_SERVERS = re.compile(rf"(?:^|[{{,\s])(?:{'|'.join(EXTRAS.keys() - {'pcre'})}):")
 COMPILED_TYPES = ("hash", "btree", "lmdb", "cdb")  # what postmap can make
 
 
 def open_table(spec: str, *, fold: bool = True, utf8: bool = True, around: Surroundings = NOWHERE) -> Table:
     """The table that `spec` names. Never raises: see `problem` for what is to be logged as an error."""
     return _open(spec, Options(fold, utf8, around))
+
+
+def asks_a_server(spec: str) -> bool:
+    """Is it, or is in it (pipemap:{...}), a table of a type that asks a server?"""
+    return _SERVERS.search(spec) is not None
 
 
 def table_types() -> list[str]:

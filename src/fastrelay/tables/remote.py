@@ -75,6 +75,16 @@ class RemoteTable(Table):
         answer = kept[1]
         return self._say(answer) if isinstance(answer, TableError) else answer
 
+    def lifetime(self, key: bytes, answer: Answer) -> float:
+        """How long an answer that has just come may be kept."""
+        return self.cache_time if answer is not None else self.negative_cache_time
+
+    def seconds_left(self, key: bytes) -> float:
+        """How long the answer that is kept for the key will be."""
+        folded = self._fold(key)
+        kept = None if folded is None else self._cache.get(folded)
+        return 0.0 if kept is None else max(0.0, kept[0] - monotonic())
+
     def _ask(self, key: bytes) -> bytes | None:
         """What came since the evaluation began, or Pending."""
         if self.problem is not None:
@@ -117,7 +127,7 @@ class RemoteTable(Table):
             self._failed(key, answer)
         else:
             self._failure = None
-            self._keep(key, answer, self.cache_time if answer is not None else self.negative_cache_time)
+            self._keep(key, answer, self.lifetime(key, answer))
         return answer
 
     def _failed(self, key: bytes, error: TableError) -> None:

@@ -16,6 +16,7 @@ from fastrelay.config.parameters import (
     smtp,
     smtpd,
     system,
+    tables,
 )
 
 AREAS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
@@ -28,6 +29,7 @@ AREAS: tuple[tuple[str, tuple[Parameter, ...]], ...] = (
     ("SMTP client", smtp.PARAMETERS),
     ("Local and virtual delivery", local.PARAMETERS),
     ("Bounces and notices", bounce.PARAMETERS),
+    ("Lookup tables", tables.PARAMETERS),
     ("fastrelay's own", own.PARAMETERS),
 )
 

@@ -50,26 +50,6 @@ PARAMETERS = (
         "fastrelay_dns_servers", "", "The DNS servers to ask: address or [address]:port; empty: the system's."
     ),
     time("fastrelay_dns_timeout", "10s", "How long a DNS look-up may take.", minimum=1),
-    time(
-        "fastrelay_table_cache_time",
-        "60s",
-        "How long an answer of a remote table (ldap: pgsql: ...) is kept.",
-    ),
-    time(
-        "fastrelay_table_negative_cache_time",
-        "10s",
-        "How long it is kept that a key is not in a remote table.",
-    ),
-    integer("fastrelay_table_cache_limit", "20000", "Answers that are kept, a remote table.", minimum=1),
-    time(
-        "fastrelay_table_timeout",
-        "10s",
-        "How long a look-up in a remote table may take, all in all.",
-        minimum=1,
-    ),
-    time("fastrelay_table_retry_time", "1s", "How long a remote table that failed is left alone."),
-    integer("fastrelay_table_lookup_limit", "1000", "Look-ups under way, a remote table.", minimum=1),
-    integer("fastrelay_table_connection_limit", "4", "Connections, a remote table and process.", minimum=1),
     text(
         "fastrelay_metrics_directory",
         "",
