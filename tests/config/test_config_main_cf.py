@@ -67,7 +67,7 @@ def test_duplicates_are_warned_of(tmp_path):
         ("compatibility_level = new", 1, "compatibility"),
         ("x = $y\ny = maybe\nsoft_bounce = $x", 3, "soft_bounce = maybe"),
         ("mynetworks = ${foo", 1, '"{" without "}"'),
-        ("\nvirtual_maps = ${oui", 2, 'virtual_alias_domains =: "{" without "}"'),
+        ("\nvirtual_maps = ${oui", 2, ' =: "{" without "}"'),
         ("notify_classes = bounce, everything", 1, "any of bounce, 2bounce"),
         (
             "smtp_destination_recipient_limit = many",

@@ -151,7 +151,7 @@ def test_directories_are_made_and_mended(tmp_path):
     for _ in range(2):
         directories.prepare(spool, tmp_path / "data", owner)
         modes = {path.name: path.stat().st_mode & 0o777 for path in spool.iterdir()}
-        assert modes == {"pid": 0o755, "control": 0o700, "fastrelay": 0o700}
+        assert modes == {"pid": 0o755, "control": 0o700, "private": 0o700, "fastrelay": 0o700}
         (spool / "control").chmod(0o777)
     with pytest.raises(FatalError, match="not an absolute path"):
         directories.prepare(directories.Path("spool"), tmp_path, owner)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import socket
 from collections.abc import Awaitable
 from typing import Any, cast
@@ -37,6 +38,7 @@ from fastrelay.tables.proxymap import (
 from fastrelay.tables.registry import asks_a_server
 from fastrelay.tables.remote import RemoteTable
 from fastrelay.tables.surrogate import SurrogateTable
+from fastrelay.tables.text import split_list
 
 SERVICE = b"proxymap"
 Reply = bytes | Awaitable[bytes]
@@ -45,16 +47,12 @@ Reply = bytes | Awaitable[bytes]
 def is_wanted(config: Config) -> bool:
     """Does a parameter name a table for it?"""
     values = [*config.main.values(), *(value for entry in config.entries for value in entry.options)]
-    return any(asks_a_server(value[at:]) for value in values for at in _mentions(value))
+    return any(asks_a_server(split_list(value[at:])[0]) for value in values for at in _mentions(value))
 
 
 def _mentions(value: str) -> list[int]:
     """Where in `value` a proxied table's name begins."""
-    found, at = [], value.find("proxy:")
-    while at >= 0:
-        found.append(at + len("proxy:"))
-        at = value.find("proxy:", at + 1)
-    return found
+    return [match.end() for match in re.finditer(r"proxy:(?=[^\s,])", value)]
 
 
 def serve(listener: socket.socket, config: Config, log: Log) -> None:
