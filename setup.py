@@ -15,6 +15,7 @@ COMPILED = [
     "wire._parameters",
     "cleanup._address_token",
     "cleanup._address_header",
+    "log._line",
     "cleanup._headers",
     "cleanup._recipients",
     "rewrite._address",

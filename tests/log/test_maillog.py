@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_lines_within_bounds_and_says_what_was_lost(path: path
     assert len(asked) == 2  # the owner is asked again: its timer is gone
     for n in range(2000):
         log.line(b"smtpd", b"%d " % n + b"x" * 1000)
-        assert len(log._pending) <= LARGEST_BUFFER
+        assert log.waiting <= LARGEST_BUFFER
     assert log.dropped > 500
     dropped = log.dropped
     log._file.adopt(os.open(path, os.O_WRONLY | os.O_APPEND))  # type: ignore[union-attr]

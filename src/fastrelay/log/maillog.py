@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from fastrelay.log import sinks
-from fastrelay.log.printable import LONGEST_TEXT, TABLE, printable
+from fastrelay.log._line import LineBuffer
 from fastrelay.log.settings import LogSettings
 from fastrelay.log.sinks import FileSink, LogError, SyslogSink
 
@@ -29,51 +29,26 @@ def no_timer() -> None:
     """The owner has not asked for `wants_flush`: it flushes on its own."""
 
 
-class MailLog:
+class MailLog(LineBuffer):
     def __init__(
         self, settings: LogSettings, clock: Callable[[], float] = time.time, syslog_path: str = "/dev/log"
     ) -> None:
-        self.wants_flush: Callable[[], None] = no_timer
+        to_file = bool(settings.maillog_file)
+        self.prepare(None if clock is time.time else clock, to_file, FLUSH_SIZE, no_timer)
         self.dropped = 0
         self.trouble = ""  # why the last flush could not write
         self._clock = clock
         self._name = settings.syslog_name.encode()
         self._host = settings.myhostname.split(".")[0].encode()
-        self._second = -1
         self._checked = -1  # second of the last look for a rotated file
         self._stamp = b""
-        self._prefixes: dict[bytes, bytes] = {}
-        self._pending = bytearray()
         self._datagrams: list[tuple[int, bytes]] = []
-        self._asked = False  # the owner knows that something waits
         self._file: FileSink | None = None
         self._syslog: SyslogSink | None = None
         if settings.maillog_file:
             self._file = FileSink(settings.maillog_file, settings.maillog_file_prefixes)
         else:
             self._syslog = SyslogSink(settings.syslog_facility, syslog_path)
-
-    def line(self, service: bytes, text: bytes, level: int = sinks.INFO) -> None:
-        """`service`: master.cf's command name, or a whole name with slashes where -o syslog_name is set."""
-        second = int(self._clock())
-        if second != self._second:
-            self._turn(second)
-        prefix = self._prefixes.get(service)
-        if prefix is None:
-            prefix = self._make_prefix(service)
-        if text.isascii() and len(text) < LONGEST_TEXT:
-            line = b"%b%b\n" % (prefix, text.translate(TABLE))
-        else:
-            line = b"%b%b\n" % (prefix, printable(text))
-        if self._file is None:
-            self._queue_datagram(level, line[:-1])
-            return
-        self._pending += line
-        if len(self._pending) >= FLUSH_SIZE:
-            self.flush()
-        elif not self._asked:
-            self._asked = True
-            self.wants_flush()
 
     def warning(self, service: bytes, text: bytes) -> None:
         self.line(service, b"warning: " + text, sinks.WARNING)
@@ -88,18 +63,18 @@ class MailLog:
 
     def flush(self) -> None:
         """Write what waits. Trouble keeps the lines, within bounds, for the next try."""
-        self._asked = False
+        self.flushing()
         self.trouble = ""
         try:
             if self._file is None:
                 self._flush_datagrams()
-            elif self._pending:
+            elif self.waiting:
                 self._flush_file(self._file)
         except OSError as error:
             self.trouble = str(error)
             self._shed()
             return
-        if self.dropped and not self._pending and not self._datagrams:
+        if self.dropped and not self.waiting and not self._datagrams:
             dropped, self.dropped = self.dropped, 0
             self.warning(b"postlogd", b"%d lines of the mail log were lost" % dropped)
             self.flush()
@@ -119,7 +94,6 @@ class MailLog:
 
     def _turn(self, second: int) -> None:
         t = time.localtime(second)
-        self._second = second
         self._stamp = b"%b %2d %02d:%02d:%02d" % (
             MONTHS[t.tm_mon - 1],
             t.tm_mday,
@@ -127,13 +101,11 @@ class MailLog:
             t.tm_min,
             t.tm_sec,
         )
-        self._prefixes.clear()
 
     def _make_prefix(self, service: bytes) -> bytes:
         name = service if b"/" in service else b"%b/%b" % (self._name, service)
         host = b" " + self._host if self._file is not None else b""  # the system logger adds the host
-        prefix = self._prefixes[service] = b"%b%b %b[%d]: " % (self._stamp, host, name, os.getpid())
-        return prefix
+        return b"%b%b %b[%d]: " % (self._stamp, host, name, os.getpid())
 
     def _flush_file(self, file: FileSink) -> None:
         second = int(self._clock())
@@ -141,8 +113,13 @@ class MailLog:
             self._checked = second
             if file.is_rotated():
                 self._follow_rotation(file)
-        while self._pending:
-            del self._pending[: file.write(self._pending)]
+        pending = self.take()
+        written = 0
+        try:
+            while written < len(pending):
+                written += file.write(memoryview(pending)[written:] if written else pending)
+        finally:
+            self.put_back(pending[written:])
 
     def _follow_rotation(self, file: FileSink) -> None:
         try:
@@ -156,9 +133,6 @@ class MailLog:
         self._datagrams.append((level, line))
         if len(self._datagrams) >= SYSLOG_LINES:
             self.flush()
-        elif not self._asked:
-            self._asked = True
-            self.wants_flush()
 
     def _flush_datagrams(self) -> None:
         assert self._syslog is not None
@@ -175,7 +149,8 @@ class MailLog:
         if len(self._datagrams) >= SYSLOG_LINES:
             self.dropped += len(self._datagrams) // 2
             del self._datagrams[: len(self._datagrams) // 2]
-        if len(self._pending) > LARGEST_BUFFER:
-            cut = self._pending.index(b"\n", len(self._pending) - LARGEST_BUFFER // 2) + 1
-            self.dropped += self._pending.count(b"\n", 0, cut)
-            del self._pending[:cut]
+        if self.waiting > LARGEST_BUFFER:
+            pending = self.take()
+            cut = pending.index(b"\n", len(pending) - LARGEST_BUFFER // 2) + 1
+            self.dropped += pending.count(b"\n", 0, cut)
+            self.put_back(pending[cut:])

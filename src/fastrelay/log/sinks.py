@@ -66,7 +66,7 @@ class FileSink:
         here = os.fstat(self.fd)
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
-    def write(self, lines: bytes | bytearray) -> int:
+    def write(self, lines: bytes | memoryview) -> int:
         return os.write(self.fd, lines)
 
     def close(self) -> None:
