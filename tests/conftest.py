@@ -18,7 +18,20 @@ COUNTED = [
     "fastrelay.tables._regex",
     "fastrelay.queue._record",
     "fastrelay.delivery._dialogue",
+    "fastrelay.log._line",
 ]
+
+
+def pytest_configure() -> None:
+    """A compiled module hides its source: tests of yesterday's are worth nothing."""
+    package = Path(importlib.import_module("fastrelay").__file__ or "").parent
+    for built in package.rglob("*.so"):
+        for suffix in (".pyx", ".py", ".pxd"):
+            source = built.parent / (built.name.partition(".")[0] + suffix)
+            if source.exists() and source.stat().st_mtime > built.stat().st_mtime:
+                pytest.exit(
+                    f"{source.relative_to(package)} is newer than what was compiled of it: make build", 2
+                )
 
 
 def live() -> dict[str, int]:

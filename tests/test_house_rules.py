@@ -130,7 +130,8 @@ def test_setup_lists_the_compiled_modules():
         node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "COMPILED"
     ]
     assert len(lists) == 1
-    found = {".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in COMPILED}
+    typed = [path for path in PYTHON if path.stem != "__init__" and path.with_suffix(".pxd").exists()]
+    found = {".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in [*COMPILED, *typed]}
     assert set(ast.literal_eval(lists[0])) == found
 
 

@@ -106,7 +106,7 @@ class Outcome:
     action: bytes = b""  # the DSN's Action when it is not what `status` says: relayed, delivered, expanded
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class QueuedMessage:
     """A message in the active queue: the index entry and what was loaded of it."""
 
@@ -119,7 +119,7 @@ class QueuedMessage:
     pending: int = 0  # deliveries not yet reported
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Delivery:
     """One envelope, one next hop, some recipients (indices into the envelope), due now."""
 

@@ -31,33 +31,6 @@ ROUNDING = 1e-9
 class Destination:
     """Fresh and retried mail wait apart and are taken in turn, so that neither starves the other."""
 
-    __slots__ = (
-        "failed_cohorts",
-        "failure",
-        "fresh",
-        "held_back",
-        "in_line",
-        "mean_time",
-        "name",
-        "next_hop",
-        "not_before",
-        "parked",
-        "progressed",
-        "reason",
-        "retried",
-        "retried_turn",
-        "slots",
-        "slow",
-        "starting",
-        "success",
-        "suspended_until",
-        "transport",
-        "transport_queue",
-        "turn_count",
-        "turn_started",
-        "window",
-    )
-
     def __init__(self, transport: Transport, name: bytes, next_hop: bytes) -> None:
         self.transport = transport.name
         self.transport_queue = transport

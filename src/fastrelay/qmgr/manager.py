@@ -195,8 +195,8 @@ class QueueManager:
         """An agent is done with a delivery: one outcome for each of its recipients."""
         assert isinstance(delivery, QueuedDelivery)
         now = self._clock()
-        delivery.destination.finished(now - delivery.started)
-        message = delivery.message
+        destination, message = delivery.destination, delivery.message
+        destination.finished(now - delivery.started)
         message.in_flight -= 1
         if message.pending == 1 and len(outcomes) == 1 and outcomes[0].status is Status.SENT:
             message.pending = 0  # the short way for what happens nearly always

@@ -25,19 +25,6 @@ class Fate(enum.Enum):
 
 
 class ActiveMessage(QueuedMessage):
-    __slots__ = (
-        "bouncing",
-        "deferred",
-        "failed",
-        "fate",
-        "in_flight",
-        "kept",
-        "next_try",
-        "parked_at",
-        "retried",
-        "total",
-    )
-
     def __init__(
         self,
         entry: Any,
@@ -69,8 +56,6 @@ class ActiveMessage(QueuedMessage):
 
 class QueuedDelivery(Delivery):
     """A delivery that knows its destination."""
-
-    __slots__ = ("destination",)
 
     message: ActiveMessage
 

@@ -14,8 +14,6 @@ CORRECTED_EVERY = 1.0  # seconds
 
 
 class SteadyClock:
-    __slots__ = ("_corrected", "_drift", "_monotonic", "_offset", "_wall")
-
     def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._wall = wall
         self._monotonic = monotonic

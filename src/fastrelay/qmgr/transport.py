@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
 
 class Transport:
-    __slots__ = (
-        "agent",
-        "clock",
-        "destinations",
-        "extra",
-        "first",
-        "idle",
-        "name",
-        "open_slots",
-        "scheduler",
-        "settings",
-        "slow_slots",
-    )
-
     def __init__(
         self,
         name: bytes,

@@ -1,0 +1,15 @@
+cimport cython
+
+from fastrelay.qmgr.destination cimport Destination
+from fastrelay.qmgr.message cimport ActiveMessage, QueuedDelivery
+from fastrelay.qmgr.scheduler cimport Scheduler
+from fastrelay.qmgr.transport cimport Transport
+
+
+cdef class Activation:
+    cdef Scheduler _scheduler
+    cdef object _resolve, _unresolvable, _unavailable
+    cdef frozenset _defer_transports
+
+    @cython.locals(transport=Transport, destination=Destination, address=bytes)
+    cpdef QueuedDelivery single(self, ActiveMessage message, Py_ssize_t index, Py_ssize_t room)
