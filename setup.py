@@ -69,13 +69,19 @@ def extension(name: str) -> Extension:
     )
 
 
-wanted = os.environ.get("FASTRELAY_ONLY", "").split() or COMPILED
-setup(
-    ext_modules=cythonize(
-        [extension(name) for name in wanted],
+def compiled(names: list[str], **more: bool) -> list[Extension]:
+    return cythonize(
+        [extension(name) for name in names],
         include_path=["src"],
-        compiler_directives=DIRECTIVES,
+        compiler_directives=DIRECTIVES | more,
         build_dir=f"build/cython{'-debug' if DEBUG else ''}",
         nthreads=0,
-    ),
+    )
+
+
+wanted = os.environ.get("FASTRELAY_ONLY", "").split() or COMPILED
+plain = [name for name in wanted if source(name).endswith(".py")]  # means what it means uncompiled
+setup(
+    ext_modules=compiled([name for name in wanted if name not in plain])
+    + compiled(plain, boundscheck=True, wraparound=True, cdivision=False)
 )
