@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Entry, Spool
+from support.queue_lab import settings
 
 IN_FLIGHT = 1000
 NOT_YET = b"delivery temporarily suspended: connect to there.test[192.0.2.1]:25: Connection timed out"
@@ -21,8 +21,8 @@ class Filler:
     def __init__(self, directory: Path, shards: int, segment_size: int = 64 << 20) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        settings = QueueSettings(shards, segment_size, 8 << 20, 10240000, 0)
-        self.spool = Spool(self.directory, range(shards), settings, self.failed)
+        sizes = settings(fastrelay_queue_shards=shards, fastrelay_segment_size=segment_size)
+        self.spool = Spool(self.directory, range(shards), sizes, self.failed)
         assert self.spool.recover() == []
         self.spool.start()
         self.stored: list[Entry] = []
