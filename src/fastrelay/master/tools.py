@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,7 @@ class Tools:
             "connections": sum(service.connection_count for service in worker.services),
             "queued": len(worker.spool.entries),
             "active": len(worker.qmgr.active),
+            "objects": live_objects(),
         }
 
     def _all(self) -> list[Any]:
@@ -164,3 +166,12 @@ class Tools:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
+
+
+def live_objects() -> dict[str, int]:
+    """How many objects of each compiled module are alive; all zero unless this is a debug build."""
+    return {
+        name: module.live_objects()
+        for name, module in list(sys.modules.items())
+        if name.startswith("fastrelay.") and hasattr(module, "live_objects")
+    }

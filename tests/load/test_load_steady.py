@@ -1,0 +1,133 @@
+"""Mail keeps flowing beside clients and next hops that hang, and nothing grows while it does."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from statistics import mean
+
+import pytest
+
+from fastrelay.master.control import Client
+from support.crowd import Crowd
+from support.process_memory import memory_of
+from support.relay import PATIENCE, Fastrelay, until
+
+HOUR = float(os.environ.get("FASTRELAY_SOAK_SECONDS", "3600"))
+HANGS = "hang.test"
+SESSIONS = 50
+
+
+@contextlib.contextmanager
+def sink():
+    """`fastrelay sink`: its port, and at the end its counts in the dictionary that came with it."""
+    command = [sys.executable, "-m", "fastrelay", "sink", "--listen", "127.0.0.1:0", "--json"]
+    counts: dict[str, int] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield int(json.loads(process.stdout.readline())["listening"].rpartition(":")[2]), counts
+        finally:
+            process.terminate()
+            counts.update(json.loads(process.stdout.readline()))
+
+
+def source(relay: Fastrelay, messages: int, rate: float, sessions: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fastrelay", "source", "--json", "--to", "user%d@there.test"]
+    command += ["--messages", str(messages), "--sessions", str(sessions), "--size", "4096"]
+    command += ["--rate", str(rate)] if rate else []
+    return subprocess.Popen([*command, f"127.0.0.1:{relay.port}"], stdout=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str], messages: int) -> dict[str, float]:
+    """The times to the 250, in milliseconds."""
+    out, _ = process.communicate(timeout=120)
+    report = json.loads(out)
+    assert process.returncode == 0 and report["accepted"] == messages, report
+    return report["message_ms"]
+
+
+@contextlib.contextmanager
+def house(hung_port: int = 9):
+    """A relay whose mail goes to a sink, but for one domain's."""
+    with sink() as (port, counts):
+        transport = f"{HANGS} smtp:[127.0.0.1]:{hung_port}\n* smtp:[127.0.0.1]:{port}\n"
+        main = {"transport_maps": "texthash:$config_directory/transport", "fastrelay_segment_size": 16 << 20}
+        with Fastrelay(main, {"transport": transport}) as relay:
+            yield relay, counts
+
+
+def mail_beside_a_crowd(clients: int, hung: int, rate: int, sessions: int, seconds: float) -> None:
+    messages = int(rate * seconds)
+    with Crowd.listener() as silent, house(silent.getsockname()[1]) as (relay, counts):
+        before = ended(source(relay, messages, rate, sessions), messages)
+        for number in range(hung):
+            relay.send(recipients=f"user{number}@{HANGS}")
+        with Crowd(relay.port) as crowd:
+            crowd.open(clients)
+            process = source(relay, messages, rate, sessions)
+            while process.poll() is None:
+                crowd.drip(b"NOOP", 2.0)
+            beside = ended(process, messages)
+        until(lambda: relay.log().count("status=sent") >= 2 * messages, relay.troubles)
+    print(f"{clients} clients that drip: p50 {beside['p50']:.1f} ms, p99 {beside['p99']:.1f} ms to the 250;")
+    print(f"without: p50 {before['p50']:.1f} ms, p99 {before['p99']:.1f} ms")
+    assert counts["messages"] == 2 * messages
+    assert beside["p50"] < 5 * before["p50"] + 100, "slow clients slow the others down"
+
+
+def test_load_mail_flows_beside_slow_clients_and_next_hops_that_hang():
+    mail_beside_a_crowd(clients=1000, hung=20, rate=100, sessions=20, seconds=3.0)
+
+
+@pytest.mark.soak
+def test_load_mail_flows_beside_5000_slow_clients_and_500_sessions():
+    mail_beside_a_crowd(clients=5000, hung=500, rate=200, sessions=500, seconds=60.0)
+
+
+def removed(relay: Fastrelay) -> int:
+    """An hour's log is long: no copy of it as text."""
+    with open(relay.log_path, "rb") as log:
+        return sum(line.endswith(b": removed\n") for line in log)
+
+
+def live_objects(relay: Fastrelay) -> dict[str, int]:
+    """Of the only worker, when no session is left."""
+    statuses = until(lambda: [s for s in Client(relay.spool).call("status") if not s["connections"]])
+    return statuses[0]["objects"]
+
+
+def steady(seconds: float, rate: float) -> None:
+    """The relay's memory in the second half of the load is that of the first half."""
+    messages, samples = int(rate * seconds), []
+    with house() as (relay, counts):
+        ended(source(relay, 2000, 0.0, SESSIONS), 2000)  # what it takes once is taken
+        (worker,) = relay.worker_pids()
+        objects = live_objects(relay)
+        process = source(relay, messages, rate, SESSIONS)
+        begun = time.monotonic()
+        while process.poll() is None:
+            samples.append(memory_of(worker))
+            time.sleep(min(1.0, seconds / 40))
+            assert time.monotonic() < begun + seconds + 60
+        ended(process, messages)
+        until(lambda: removed(relay) >= messages + 2000, str, PATIENCE)
+        assert relay.worker_pids() == [worker]
+        left = {name: count - objects[name] for name, count in live_objects(relay).items()}
+        assert max(left.values()) < SESSIONS, f"the debug build counts what is left: {left}"
+    assert counts["messages"] == messages + 2000
+    half = len(samples) // 2
+    first, second = mean(samples[:half]), mean(samples[half:])
+    print(f"{messages} messages in {seconds:.0f} s: {first / 2**20:.1f} MiB, then {second / 2**20:.1f}")
+    assert second < first * 1.05 + (1 << 20)
+
+
+def test_load_memory_is_flat_for_some_seconds():
+    steady(8.0, 300.0)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(HOUR + 600)
+def test_load_memory_is_flat_for_an_hour():
+    steady(HOUR, 500.0)
