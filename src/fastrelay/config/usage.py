@@ -15,6 +15,7 @@ from fastrelay.config.logical_lines import split_quoted
 from fastrelay.config.parameters import PARAMETERS
 from fastrelay.config.postfix_names import POSTFIX_NAMES
 from fastrelay.config.settings import Config
+from fastrelay.config.table_parameters import table_parameters
 
 # Postfix's names that begin with a service's name
 _SERVICE_SUFFIXES = (
@@ -42,7 +43,7 @@ def is_postfix_name(config: Config, name: str) -> bool:
 
 
 def user_names(config: Config, overrides: Iterable[str] = ()) -> set[str]:
-    """Names that have a meaning because some value refers to them."""
+    """Names that have a meaning because some value refers to them, or to a table whose parameters they are."""
     values = [value for name, value in config.main.items() if _is_known(config, name)]
     values += [parameter.default for parameter in PARAMETERS.values()]
     values += [argument for entry in config.entries for argument in entry.args if "$" in argument]
@@ -50,7 +51,8 @@ def user_names(config: Config, overrides: Iterable[str] = ()) -> set[str]:
     used = set(split_quoted(config.main.get("smtpd_restriction_classes", "")))
     values += [config.main.get(name, "") for name in used]
     while values:
-        for name, _ in _references(values.pop()):
+        value = values.pop()
+        for name in [*(name for name, _ in _references(value)), *table_parameters(value)]:
             if name not in used:
                 used.add(name)
                 values.append(config.main.get(name, ""))
