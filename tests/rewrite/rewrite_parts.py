@@ -1,8 +1,10 @@
 """Settings, maps and matchers for the rewrite tests; the tables are the real ones."""
 
+from dataclasses import fields
+
 from fastrelay.rewrite.lookup import Lookup
 from fastrelay.rewrite.resolve import ResolveLookups, Resolver
-from fastrelay.rewrite.settings import ResolveSettings
+from fastrelay.rewrite.settings import EnvelopeSettings, ResolveSettings
 from fastrelay.tables.maps import Maps
 from fastrelay.tables.matching import DomainMatcher
 
@@ -35,6 +37,11 @@ LISTS = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "r
 
 def resolve_settings(**given) -> ResolveSettings:
     return ResolveSettings(**(DEFAULTS | {name: value for name, value in given.items() if name in DEFAULTS}))
+
+
+def envelope_settings(**given) -> EnvelopeSettings:
+    known = DEFAULTS | {"always_bcc": "", "enable_original_recipient": True} | given
+    return EnvelopeSettings(**{field.name: known[field.name] for field in fields(EnvelopeSettings)})
 
 
 def make_maps(text: str) -> Lookup:
