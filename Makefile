@@ -32,7 +32,7 @@ run: build
 	$(BIN)/fastrelay -c $(CURDIR)/examples/quickstart quickstart
 
 test: build
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" -rs
 
 check: build
 	$(BIN)/ruff check src tests bench
