@@ -54,6 +54,7 @@ def drop(owner: Owner) -> None:
     os.initgroups(owner.name, owner.gid)
     os.setresgid(owner.gid, owner.gid, owner.gid)
     os.setresuid(owner.uid, owner.uid, owner.uid)
+    os.environ["HOME"] = pwd.getpwuid(owner.uid).pw_dir  # libraries look there for files of their own
     try:
         os.setuid(0)
     except PermissionError:
