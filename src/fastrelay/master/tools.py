@@ -113,7 +113,7 @@ class Tools:
             "connections": sum(service.connection_count for service in worker.services),
             "queued": len(worker.spool.entries),
             "active": len(worker.qmgr.active),
-            "objects": live_objects(),
+            "objects": compiled_objects(),
         }
 
     def _all(self) -> list[Any]:
@@ -168,7 +168,7 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def live_objects() -> dict[str, int]:
+def compiled_objects() -> dict[str, int]:
     """How many objects of each compiled module are alive; all zero unless this is a debug build."""
     return {
         name: module.live_objects()
