@@ -1,8 +1,5 @@
 """A look-up in each kind of table; an LMDB one may take 2 us, hit or miss, in a million keys."""
 
-import itertools
-from pathlib import Path
-
 import pytest
 
 from fastrelay.tables import AddressMatcher, DomainMatcher, open_table
@@ -40,14 +37,6 @@ def bench_lmdb(benchmark, million: Table, name: str) -> None:
     assert (million.get(keys[0]) is None) == (name == "miss")
     benchmark.extra_info["lookups_a_round"] = ROUND
     benchmark(ask, million.get, keys)
-
-
-def bench_cidr_of_5000(benchmark, tmp_path: Path) -> None:
-    rules = [f"10.{a}.{b}.0/{24 + a % 3} OK" for a, b in itertools.product(range(50), range(100))]
-    (tmp_path / "rules").write_text("\n".join(rules))
-    table = open_table(f"cidr:{tmp_path}/rules")
-    keys = [b"10.%d.%d.9" % (i % 60, i % 99) for i in range(ROUND)]
-    benchmark(ask, table.get, keys)
 
 
 def bench_mynetworks(benchmark) -> None:
