@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd')
 SOURCES += $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(SOURCES))))
 
-.PHONY: build run test check bench soak fuzz debug wheel docs clean
+.PHONY: build run test check bench soak fuzz fuzz-keep debug wheel docs clean
 
 build: $(VENV)/built
 
@@ -51,13 +51,17 @@ soak: build
 FUZZ_SECONDS ?= 60
 FUZZ ?= $(shell $(BIN)/python tests/fuzz/run.py --list)
 
+FUZZ_RUN = PYTHONPATH=$(CURDIR)/build/fuzz/src PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+    LD_PRELOAD=$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so \
+    $(BIN)/python tests/fuzz/run.py
+
 fuzz: build/fuzz/built
-	set -e; preload=$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so; \
 	for target in $(FUZZ); do \
-	    echo "fuzz: $$target"; \
-	    PYTHONPATH=$(CURDIR)/build/fuzz/src PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$$preload \
-	        $(BIN)/python tests/fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
-	done
+	    echo "fuzz: $$target"; $(FUZZ_RUN) $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 || exit 1; done
+
+# what was found new, into the kept corpus: the fewest entries that cover as much
+fuzz-keep: build/fuzz/built
+	for target in $(FUZZ); do $(FUZZ_RUN) --keep $$target || exit 1; done
 
 # the compiled modules with bounds checks, libFuzzer's coverage and AddressSanitizer, in a copy of the tree
 build/fuzz/built: $(VENV)/built

@@ -227,7 +227,8 @@ def seeds() -> dict[str, list[bytes]]:
         "command_words": [b"MAIL", b"bdat", b"123", b"a+2Bb", b"\xf0\x9f\x98\x80 x", b"1 2\t3"],
         "contents": [b"S: x\r\n\r\nbody\r\n..dot\r\n", b"a: b\n c\r\r\n.\r\n.\r\r\n\0", b">From x\r\nTo : y\r\n"],
         "chunks": [b"\x05ab\r\nc\x02\r\n", b"\x00", b"\x09Sub: x\r\n\r\x05\n\r\n.\n"],
-        "headers": [b"\x03To: a\r\n b\r\nBcc: c\r\nReceived: x\r\n\r\nb", b"\x41From a\r\nResent-To: x\r\n"],
+        "headers": [b"\3" + b"n" * 82 + b":\n", b"\3x: y\r\n..n:" + b"v" * 90,
+                    b"\x03To: a\r\n b\r\nBcc: c\r\nReceived: x\r\n\r\nb", b"\x41From a\r\nResent-To: x\r\n"],
         "address_header": [
             bytes([bits]) + b' "a b" <u@d> (c), g: x, y@[1.2];, a!b%c' for bits in (0, 15, 31, 63, 79, 127)
         ],

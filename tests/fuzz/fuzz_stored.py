@@ -227,8 +227,12 @@ def seeds() -> dict[str, list[bytes]]:
         says(CORRUPT, 0),
     ]
     state = says(8, 0, struct.pack("<dII", 9.0, 2, 4))
+    stray = (
+        stored[:48] + b"\1\x08\0\0\0" + struct.pack("<Q", 1 << 40) + stored[48:]
+    )  # a bit without a recipient
     copied = says(2, 0, stored) + says(6, 1, notes) + says(4, 128) + ends[2]
-    logs = [message, split, message + state + notes, *(message + says(0, 0) + end for end in ends),
+    logs = [says(2, 0, stray) + says(4, 128)]
+    logs += [message, split, message + state + notes, *(message + says(0, 0) + end for end in ends),
             message + says(6, 1, notes) + message, copied]  # fmt: skip
     damage = b"\x10\x10\0\0\3abc\0\0\0\0\xff"
     return {

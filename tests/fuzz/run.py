@@ -37,14 +37,22 @@ def attempt(target: str, data: bytes) -> None:
         raise
 
 
+def program(target: str) -> Path:
+    """What libFuzzer starts again when it merges."""
+    path = BUILD / f"fuzz-{target}"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" {target} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
 def fuzz(target: str, options: list[str]) -> None:
     import atheris
 
     found = BUILD / "corpus" / target
     unpack(target, found)
-    places = [] if "-merge=1" in options else [str(found)]
+    places = [] if any(option.startswith("-merge") for option in options) else [str(found)]
     limits = [f"-artifact_prefix={BUILD}/", "-timeout=20", "-rss_limit_mb=4096"]
-    arguments = [sys.argv[0], *places, *limits, *options]
+    arguments = [str(program(target)), *places, *limits, *options]
     atheris.Setup(arguments, lambda data: attempt(target, bytes(data)), enable_python_coverage=False)
     atheris.Fuzz()
 
@@ -54,7 +62,9 @@ def keep(target: str) -> None:
     found = BUILD / "corpus" / target
     unpack(target, found)
     with tempfile.TemporaryDirectory() as name:
-        subprocess.run([sys.executable, __file__, target, "-merge=1", name, str(found)], check=True)
+        subprocess.run(
+            [sys.executable, __file__, target, "-merge=1", "-use_counters=0", name, str(found)], check=True
+        )
         corpus.write(target, [path.read_bytes() for path in Path(name).iterdir()])
 
 

@@ -528,7 +528,7 @@ cdef class HeaderCleaner:
         """One header with its last CRLF; blanks before the colon go, what is above header_size_limit goes."""
         cdef bytes_ptr value = start + name_size
         cdef HeaderName *known = self.find(start, name_size)
-        cdef Py_ssize_t room = self.header_size_limit - name_size
+        cdef Py_ssize_t room = self.header_size_limit - name_size + (start[0] == 46)  # a stuffed dot does not count
         while is_blank(value[0]):
             value += 1
         if known != NULL:
