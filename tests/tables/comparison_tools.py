@@ -5,6 +5,7 @@ to start.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -46,7 +47,7 @@ class Run:
     flags: tuple[str, ...] = ()
 
     def args(self, table: str) -> list[bytes]:
-        return [*(flag.encode() for flag in self.flags), b"-q", self.key, table.encode()]
+        return [*(flag.encode() for flag in self.flags), b"-q", self.key, os.fsencode(table)]
 
 
 def run_ours(tools: Tools, runs: list[Run]) -> list[Answer]:
@@ -76,7 +77,7 @@ def meaning(answer: Answer) -> list[str]:
     lines = []
     for line in answer.err.splitlines():
         if ": fatal: " in line:
-            lines.append(line)
+            lines.append(line.partition(": key ")[0])  # ours says which value is wrong here
         elif found := re.search(r"warning: .*?, (line \d+): ", line):
             lines.append(found[1])
         elif "empty string" in line or "NO RESULT" in line:

@@ -3,6 +3,8 @@
 Where the two differ on purpose stands in DIFFERENT, with the reason.
 """
 
+import os
+
 import pytest
 from comparison_tools import Run, meaning, run_ours, run_postfix
 from tables_tools import Answer, Tools, needs_postmap
@@ -164,6 +166,9 @@ NAMED = {
     "inline:{a = b}": b"a",
     "inline:{ {a b = c} }": b"a",
     "environ:any": b"path PATH FRTEST frtest",
+    "environ:bytes": b"frbytes FRBYTES",
+    "cidr:{ {10.0.0.0/8 v\udcff}, {1.1.1.1 v} }": b"10.1.1.1",
+    "inline:{a=b,b=v\udcff}": b"a b",
     "fail:x": b"a",
     "internal:x": b"a b",
     "unix:passwd.byname": b"root ROOT daemon nosuchuser \xff",
@@ -255,7 +260,7 @@ def runs() -> list[Run]:
     for table, keys_of in NAMED.items():
         found.append(Run(table, b"-", b"\n".join(keys_of.split())))
         found.append(Run(table, keys_of.split()[0]))
-        found += [Run(table, b"a", flags=("-f",))]
+        found.append(Run(table, keys_of.split()[-1], flags=("-f",)))
     return found
 
 
@@ -267,6 +272,7 @@ def shown(run: Run, answer: Answer) -> tuple[str, bytes, bytes, int, bytes, list
 
 def test_at_least_400_lookups_in_all_local_types(tables: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRTEST", "x y")
+    monkeypatch.setitem(os.environb, b"FRBYTES", b"x\xff")  # type: ignore[misc]
     wanted = runs()
     lookups = sum(len(run.stdin.split(b"\n")) if run.key == b"-" else 1 for run in wanted)
     assert lookups >= 400

@@ -11,7 +11,7 @@ import heapq
 from bisect import bisect_left, bisect_right
 
 from fastrelay.tables.netblock import Network, parse_network, parse_packed
-from fastrelay.tables.table import SourceTable
+from fastrelay.tables.table import SourceTable, check_value, is_utf8
 from fastrelay.tables.text import WHITESPACE, SyntaxProblem, source_lines
 
 Range = tuple[int, int]  # first and last address
@@ -27,7 +27,9 @@ class CidrTable(SourceTable):
     pattern = True
     read_problem = "cidr map {}: read error"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, utf8: bool) -> None:
+        self._utf8 = utf8
+        self._doubtful = False  # is there a value that is not UTF-8?
         self._starts: dict[int, list[bytes]] = {}  # where each stretch begins, the first one at 0
         self._values: dict[int, list[bytes | None]] = {}
         super().__init__(name)
@@ -38,7 +40,10 @@ class CidrTable(SourceTable):
         if address is None:
             return None
         size = len(address)
-        return self._values[size][bisect_right(self._starts[size], address) - 1]
+        value = self._values[size][bisect_right(self._starts[size], address) - 1]
+        if value is not None and self._doubtful:
+            return check_value(self.label, key, value)
+        return value
 
     def load(self) -> None:
         reader = _Reader()
@@ -55,6 +60,7 @@ class CidrTable(SourceTable):
                 self._warn(number, reader.extra)
         for line_number in reversed(reader.open):
             self._warn(line_number, "IF has no matching ENDIF")
+        self._doubtful = self._utf8 and not all(map(is_utf8, reader.values))
         for size, ranges in reader.ranges.items():
             stretches = [stretch for stretch in _first_wins(ranges) if stretch[0] >> 8 * size == 0]
             self._starts[size] = [start.to_bytes(size, "big") for start, _ in stretches]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastrelay.tables.table import Fold, Table, TableError
+from fastrelay.tables.table import Fold, Table, TableError, is_utf8
 from fastrelay.tables.text import SyntaxProblem, balanced, split_list, split_name_value, strip_braces
 
 
@@ -12,9 +12,10 @@ class InlineTable(Table):
     type = "inline"
     constant = True
 
-    def __init__(self, name: str, fold: Fold) -> None:
+    def __init__(self, name: str, fold: Fold, utf8: bool) -> None:
         super().__init__(name)
         self._fold = fold
+        self._utf8 = utf8
         self._entries: dict[bytes, bytes] = {}
         try:
             self._parse()
@@ -38,8 +39,9 @@ class InlineTable(Table):
         for item in split_list(self.name[1:-1]):
             key, value = split_name_value(strip_braces(item) if item.startswith("{") else item)
             folded = self._fold(key.encode(errors="surrogateescape"))
-            if folded is None:
+            content = value.encode(errors="surrogateescape")
+            if folded is None or (self._utf8 and not is_utf8(content)):
                 raise SyntaxProblem("bad UTF-8 syntax")
-            self._entries[folded] = value.encode(errors="surrogateescape")
+            self._entries[folded] = content
         if not self._entries:
             raise SyntaxProblem("empty table")
