@@ -73,6 +73,7 @@ cdef enum:  # wire.commands.Verb
 
 cdef int UNKNOWN_COMMAND = len(Stage)  # where one waits whether its word is forbidden
 cdef int SMTPUTF8 = Flag.SMTPUTF8
+cdef Address NULL_SENDER = Address(b"")
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
 
@@ -113,7 +114,7 @@ cdef class SessionRules:
     cdef uint64_t size_limit
     cdef bint helo_required, strict, no_vrfy, no_unauth_pipelining, utf8, chunking, dsn, always_add_headers
     cdef bint reject_bare_lf
-    cdef bytes bare_lf_reply
+    cdef bytes bare_lf_reply, bounce_sender
 
     def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
                  is_forbidden, header_addresses=(None, None), cleanup=None):
@@ -137,6 +138,7 @@ cdef class SessionRules:
         self.bare_lf_reply = replies.bare_newline(settings.smtpd_forbid_bare_newline_reject_code, self.myhostname)
         self.line_limit = settings.line_length_limit
         self.size_limit = settings.message_size_limit
+        self.bounce_sender = b"mailer-daemon@" + settings.myorigin.encode().lower()
         self.helo_required, self.strict = settings.smtpd_helo_required, settings.strict_rfc821_envelopes
         self.no_vrfy, self.utf8 = settings.disable_vrfy_command, b"SMTPUTF8" in ehlo_reply
         self.no_unauth_pipelining = settings.smtpd_forbid_unauth_pipelining
@@ -822,7 +824,10 @@ cdef class ReceiveSession:
         cdef bytes header, body
         cdef AddressHeaders addresses = self.rules.local_headers if self.client.is_local else self.rules.remote_headers
         cdef bint add_missing = self.rules.always_add_headers or addresses is not None or self.client.is_local
-        cdef Address sender = t.sender if t.mapped_sender is None else t.mapped_sender
+        cdef Address sender
+        if t.mapped_sender is None and self._is_bounce_sender(t.sender):
+            self.map_envelope(NULL_SENDER, t.recipients)
+        sender = t.sender if t.mapped_sender is None else t.mapped_sender
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
         t.recipients = unique_recipients(t.recipients, self.rules.duplicate_limit)
         header = cleaner.clean(content, self.rules.received(self, self._now), addresses, add_missing, sender.external,
@@ -837,6 +842,10 @@ cdef class ReceiveSession:
         self._good[self._verb] += 1
         self._state = PAUSED
         return 0
+
+    cdef bint _is_bounce_sender(self, Address sender):
+        """MAILER-DAEMON of ours is how software that knows no <> answers a bounce (cleanup_addr.c)."""
+        return len(sender.local) == 13 and sender.external.lower() == self.rules.bounce_sender
 
     cdef object _envelope(self, Py_ssize_t size, bytes message_id):
         cdef Transaction t = self.transaction

@@ -18,7 +18,7 @@ from fastrelay.borders import Content, Envelope
 from fastrelay.config import Config, load, section
 from fastrelay.log.printable import printable
 from fastrelay.master.routing import Routing
-from fastrelay.smtpd import restrictions
+from fastrelay.smtpd import cleanup, restrictions
 from fastrelay.smtpd.client_name import ClientNames
 from fastrelay.smtpd.journal import Journal
 from fastrelay.smtpd.service import Service, Surroundings
@@ -82,6 +82,7 @@ class ReceiveLab:
             journal=self.journal,
             rewriter=self.routing.rewriter,
             checks=self.checks,
+            cleanup=cleanup.make(self.routing.envelope, self.settings.receive_override_options, self.journal),
             networks=self.routing.networks(self.settings.mynetworks),
             own_addresses=frozenset(),
             new_id=lambda now: next(self._ids),
