@@ -125,7 +125,7 @@ class Slapd(Server):
         (directory / "data.ldif").write_text(ldif)
         slapadd = Path(str(self._path())).with_name("slapadd")
         subprocess.run(
-            [slapadd, *self._configuration(), "-l", directory / "data.ldif"], check=True, timeout=30
+            [slapadd, "-q", *self._configuration(), "-l", directory / "data.ldif"], check=True, timeout=30
         )
 
     @property

@@ -213,7 +213,12 @@ class Run:
                 entries = entries or iter(waiter.items(table))
                 entry = next(entries, None)
             except (TableError, OSError) as error:
-                raise Ended(Status.UNREADABLE, str(error)) from error
+                hint = (
+                    "; a database needs a list_query"
+                    if str(error).endswith("operation is not supported")
+                    else ""
+                )
+                raise Ended(Status.UNREADABLE, f"{error}{hint}") from error
             if entry is None:
                 return
             yield entry

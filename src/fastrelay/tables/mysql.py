@@ -6,12 +6,22 @@ Rows come in the server's text form. localhost stands for the server's usual soc
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncmy
 from asyncmy import errors
+from asyncmy.cursors import SSCursor
 
 from fastrelay.tables.hosts import Host, Hosts
+from fastrelay.tables.listing import (
+    PAGE,
+    list_query,
+    required_query,
+    rows_entries,
+    told_as_table_errors,
+    within,
+)
 from fastrelay.tables.query import QueryTable, Source, Templates, sql_query
 from fastrelay.tables.remote import reason_of
 from fastrelay.tables.stream import Disconnected, Pool
@@ -53,6 +63,7 @@ class MysqlTable(QueryTable):
             self._login |= {"read_default_file": option_file, "read_default_group": group}
         self._templates = Templates(source, {"query": sql_query(source)})
         self._requires_result = source.flag("require_result_set", True)
+        self._list_query = list_query(source)
         self._tls = _tls(source)
         self._pool = Pool(self._connect, self.connection_limit)
 
@@ -61,6 +72,23 @@ class MysqlTable(QueryTable):
             return None
         values = await self._pool.use(lambda connection: self._rows(connection, key))
         return self._templates.result(key, values)
+
+    def items(self) -> AsyncIterator[tuple[bytes, bytes]]:
+        """What list_query selects, row by row as the server sends them."""
+        return told_as_table_errors(self.label, self._pages())
+
+    async def _pages(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        query = required_query(self.label, self._list_query)
+        connection = await self._connect()
+        try:
+            cursor = connection.raw.cursor(SSCursor)
+            await within(self.timeout, cursor.execute(query))
+            while rows := await within(self.timeout, cursor.fetchmany(PAGE)):
+                yield rows_entries(self._templates, ([_text(value) for value in row] for row in rows))
+        except errors.MySQLError as error:
+            raise self._told(error) from error
+        finally:
+            connection.close()
 
     async def close(self) -> None:
         if self.problem is None:
@@ -85,7 +113,7 @@ class MysqlTable(QueryTable):
                 rows = await cursor.fetchall()
         except (errors.MySQLError, OSError, EOFError, RuntimeError) as error:
             raise self._told(error) from error
-        return [value.encode() if isinstance(value, str) else value for row in rows for value in row]
+        return [_text(value) for row in rows for value in row]
 
     def _without_result(self) -> list[bytes | None]:
         if self._requires_result:
@@ -118,6 +146,10 @@ class MysqlTable(QueryTable):
             connect_timeout=self.timeout,
         )
         return _Connection(raw)
+
+
+def _text(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
 
 
 def _tls(source: Source) -> ssl.SSLContext | None:

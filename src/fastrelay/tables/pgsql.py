@@ -6,11 +6,20 @@ each type that a query turns out to have is switched to text, and the query is a
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 
 from fastrelay.tables.hosts import Host, Hosts
+from fastrelay.tables.listing import (
+    PAGE,
+    list_query,
+    required_query,
+    rows_entries,
+    told_as_table_errors,
+    within,
+)
 from fastrelay.tables.query import QueryTable, Source, Templates, sql_query
 from fastrelay.tables.stream import Disconnected, Pool
 from fastrelay.tables.table import TableError
@@ -51,6 +60,7 @@ class PgsqlTable(QueryTable):
         in_uri = all(host.startswith("postgres") for host in source.text("hosts").split())
         self._database = source.text("dbname", required=not in_uri) or None
         self._templates = Templates(source, {"query": _query(source)})
+        self._list_query = list_query(source)
         self._pool = Pool(self._connect, self.connection_limit)
         self._types: dict[tuple[str, str], None] = {}  # (schema, name), switched to text
 
@@ -61,6 +71,22 @@ class PgsqlTable(QueryTable):
         text = query.decode()
         rows = await self._pool.use(lambda connection: self._rows(connection, text))
         return self._templates.result(key, (_text(value) for row in rows for value in row))
+
+    def items(self) -> AsyncIterator[tuple[bytes, bytes]]:
+        """What list_query selects, through a cursor on the server."""
+        return told_as_table_errors(self.label, self._pages())
+
+    async def _pages(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        query = required_query(self.label, self._list_query)
+        connection = await self._connect()
+        try:
+            await within(self.timeout, self._switch_to_text(connection.raw, query))
+            async with connection.raw.transaction(readonly=True):
+                cursor = await within(self.timeout, connection.raw.cursor(query))
+                while rows := await within(self.timeout, cursor.fetch(PAGE)):
+                    yield rows_entries(self._templates, ([_text(value) for value in row] for row in rows))
+        finally:
+            connection.close()
 
     async def close(self) -> None:
         if self.problem is None:

@@ -9,13 +9,16 @@ RESP is spoken here, over Stream: redis-py 8.1 held 1 GB of a reply that never e
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 
+from fastrelay.tables.listing import told_as_table_errors, within
 from fastrelay.tables.memcache import endpoint_of
 from fastrelay.tables.pending import answer
 from fastrelay.tables.query import QueryTable, Source, SourceProblem, Templates
+from fastrelay.tables.redis_list import LARGEST_REPLY, listing_length, pages
 from fastrelay.tables.remote import reason_of
-from fastrelay.tables.stream import BadReply, Pool, Stream, open_stream
+from fastrelay.tables.stream import BadReply, Framing, Pool, Stream, open_stream
 from fastrelay.tables.table import TableError
 from fastrelay.tables.text import printable
 
@@ -29,6 +32,7 @@ class RedisTable(QueryTable):
     def configure(self, source: Source) -> None:
         key_format = source.text("key_format", "%s", required=True)
         self._templates = Templates(source, {"key_format": key_format})
+        self._key_format = key_format
         self._endpoint = endpoint_of(source, "redis", "inet:localhost:6379")
         self._hash = source.text("hash").encode(errors="surrogateescape")
         self._greeting = _greeting(source)
@@ -36,8 +40,8 @@ class RedisTable(QueryTable):
         self.timeout = float(source.number("timeout", 5, 1))
         data_limit = source.number("data_size_limit", 102_400, 1)
         framing = partial(reply_length, data_limit=data_limit)
-        self._limit = data_limit + LONGEST_LINE
-        self._pool: Pool[Stream] = Pool(partial(self._open, framing), self.connection_limit)
+        limit = data_limit + LONGEST_LINE
+        self._pool: Pool[Stream] = Pool(partial(self._open, framing, limit), self.connection_limit)
 
     async def fetch(self, key: bytes) -> bytes | None:
         spoken = await answer(self._templates.query, "key_format", key, bytes)
@@ -57,6 +61,22 @@ class RedisTable(QueryTable):
         command = [b"HDEL", self._hash, spoken] if self._hash else [b"DEL", spoken]
         return await self._command(command, b":") != b":0\r\n"
 
+    def items(self) -> AsyncIterator[tuple[bytes, bytes]]:
+        """By SCAN; see redis_list.py."""
+        return told_as_table_errors(self.label, self._pages())
+
+    async def _pages(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        stream = await within(self.timeout, self._open(listing_length, LARGEST_REPLY))
+
+        def ask(words: list[bytes]) -> Awaitable[bytes]:
+            return within(self.timeout, stream.ask(spoken_command(words)))
+
+        try:
+            async for page in pages(self.label, self._key_format, self._hash, self._templates, ask):
+                yield page
+        finally:
+            stream.close()
+
     async def close(self) -> None:
         if self.problem is None:
             self._pool.close()
@@ -69,8 +89,8 @@ class RedisTable(QueryTable):
             raise BadReply("unexpected redis server reply", reply)
         return reply
 
-    async def _open(self, framing: partial[int]) -> Stream:
-        stream = await open_stream(self._endpoint, framing, self._limit, self._tls)
+    async def _open(self, framing: Framing, limit: int) -> Stream:
+        stream = await open_stream(self._endpoint, framing, limit, self._tls)
         try:
             for words in self._greeting:
                 reply = await stream.ask(spoken_command(words))

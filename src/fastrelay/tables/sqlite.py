@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote as quote_path
 
+from fastrelay.tables.listing import PAGE, list_query, required_query, rows_entries, told_as_table_errors
 from fastrelay.tables.query import QueryTable, Source, Templates, sql_query
 from fastrelay.tables.table import TableError
 
@@ -23,6 +25,7 @@ class SqliteTable(QueryTable):
     def configure(self, source: Source) -> None:
         self._path = source.text("dbpath", required=True)
         self._templates = Templates(source, {"query": sql_query(source)})
+        self._list_query = list_query(source)
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # the device and inode that are open
@@ -40,6 +43,23 @@ class SqliteTable(QueryTable):
             if self._connection is not None:
                 self._connection.interrupt()
             raise
+
+    def items(self) -> AsyncIterator[tuple[bytes, bytes]]:
+        """What list_query selects."""
+        return told_as_table_errors(self.label, self._pages())
+
+    async def _pages(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        query = required_query(self.label, self._list_query)
+        with ThreadPoolExecutor(1, "sqlite") as thread:
+            loop = asyncio.get_running_loop()
+            connection = await loop.run_in_executor(thread, self._open)
+            try:
+                cursor = await loop.run_in_executor(thread, connection.execute, query)
+                while rows := await loop.run_in_executor(thread, cursor.fetchmany, PAGE):
+                    texts = [[self._text(connection, value) for value in row] for row in rows]
+                    yield rows_entries(self._templates, texts)
+            finally:
+                connection.close()
 
     async def close(self) -> None:
         if self._thread is not None:
@@ -65,6 +85,10 @@ class SqliteTable(QueryTable):
         if self._connection is not None and self._file == (status.st_dev, status.st_ino):
             return self._connection
         self._disconnect()
+        self._connection, self._file = self._open(), (status.st_dev, status.st_ino)
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"file:{quote_path(self._path)}?mode=ro",
             uri=True,
@@ -73,7 +97,6 @@ class SqliteTable(QueryTable):
             check_same_thread=False,  # for interrupt(); all else happens in the one thread
         )
         connection.text_factory = bytes
-        self._connection, self._file = connection, (status.st_dev, status.st_ino)
         return connection
 
     def _disconnect(self) -> None:
