@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bench.whole.cases import DOMAIN, Case
@@ -70,8 +70,10 @@ def free_port() -> int:
 class Directory:
     """etc, spool, data and the log of one benchmark; gone at the end."""
 
-    def __init__(self, case: Case, sink_port: int) -> None:
-        self.case, self.sink_port, self.port = case, sink_port, free_port()
+    def __init__(self, case: Case, sink_port: int, slow_port: int = 0, messages: int = 0) -> None:
+        """`messages`: how many domains a case of many destinations needs at most."""
+        self.case, self.sink_port, self.slow_port, self.port = case, sink_port, slow_port, free_port()
+        self.messages = messages
 
     def __enter__(self) -> Directory:
         self.path = Path(tempfile.mkdtemp(prefix="fastrelay-bench-"))
@@ -91,6 +93,8 @@ class Directory:
         self.main = {**MAIN, "maillog_file_prefixes": str(self.path), **self.routing()}
         if self.case.entries:
             self.write_tables()
+        elif self.case.destinations:
+            self.write_table("transport", self.next_hops())
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -98,6 +102,8 @@ class Directory:
 
     def routing(self) -> Mapping[str, str]:
         next_hop = f"[127.0.0.1]:{self.sink_port}"
+        if self.case.destinations:
+            return {"transport_maps": "lmdb:$config_directory/transport"}
         if not self.case.entries:
             return {"relayhost": next_hop}
         tables = {"relay_domains": "domains", "relay_recipient_maps": "users", "transport_maps": "transport"}
@@ -109,13 +115,24 @@ class Directory:
         users = (f"{n}user@{DOMAIN} OK\n" for n in numbers)
         domains = (f"{name} OK\n" for name in self.domains())
         transport = (f"{name} smtp:[127.0.0.1]:{self.sink_port}\n" for name in self.domains())
-        (self.etc / "main.cf").write_text("lmdb_map_size = 1073741824\n")
         for name, lines in (("users", users), ("domains", domains), ("transport", transport)):
-            with open(self.etc / name, "w") as file:
-                file.writelines(lines)
-            command = ["postmap", "-c", str(self.etc), f"lmdb:{self.etc / name}"]
-            subprocess.run(command, check=True, capture_output=True, timeout=300)
+            self.write_table(name, lines)
+
+    def write_table(self, name: str, lines: Iterable[str]) -> None:
+        (self.etc / "main.cf").write_text("lmdb_map_size = 1073741824\n")
+        with open(self.etc / name, "w") as file:
+            file.writelines(lines)
+        command = ["postmap", "-c", str(self.etc), f"lmdb:{self.etc / name}"]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
         self.main["lmdb_map_size"] = "1073741824"
+
+    def next_hops(self) -> Iterator[str]:
+        """Each message has a domain of its own, and they share the destinations in turn."""
+        for number in range(1, self.messages + 1):
+            destination = number % self.case.destinations
+            port = self.slow_port if destination % 100 < self.case.slow else self.sink_port
+            address = f"127.1.{destination // 250}.{destination % 250 + 1}"
+            yield f"d{number}.{DOMAIN} smtp:[{address}]:{port}\n"
 
     def domains(self) -> list[str]:
         return [DOMAIN, *(f"d{n}.example" for n in range(self.case.entries - 1))]
@@ -165,7 +182,7 @@ class Relay:
 
     def __exit__(self, *exc: object) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):  # then its processes are killed below
-            subprocess.run(self.command("stop"), capture_output=True, timeout=PATIENCE)
+            self.stop()
         end = time.monotonic() + PATIENCE / 3
         while (left := self.meter.pids()) and time.monotonic() < end:
             time.sleep(0.02)
@@ -173,6 +190,9 @@ class Relay:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.meter.close()
+
+    def stop(self) -> None:
+        subprocess.run(self.command("stop"), capture_output=True, timeout=PATIENCE)
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as probe:

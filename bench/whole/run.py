@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.whole import report
-from bench.whole.cases import CASES, DEFAULT, FASTER
+from bench.whole.cases import CASES, DEFAULT, FASTER, SHOWN
 from bench.whole.ends import Sample, Sink, direct, measure
+from bench.whole.exim import Exim
 from bench.whole.measure import Meter
 from bench.whole.relays import POSTFIX, Directory, Relay, RelayFailed
 
+OTHERS = {"exim4": Exim}
 ROOT = Path(__file__).parents[2]
 HISTORY = ROOT / "bench/history.jsonl"
 PAGE = ROOT / "docs/benchmarks.md"
@@ -64,7 +66,10 @@ def main() -> int:
 def parse(words: list[str]) -> argparse.Namespace:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(prog="python -m bench.whole.run", description=__doc__)
-    parser.add_argument("--case", nargs="+", choices=[*CASES, "all"], default=list(DEFAULT), metavar="NAME")
+    parser.add_argument(
+        "--case", nargs="+", choices=[*CASES, "shown", "all"], default=list(DEFAULT), metavar="NAME"
+    )
+    parser.add_argument("--also", nargs="+", choices=[*OTHERS], default=[], help="beside Postfix")
     parser.add_argument("--pairs", type=int, default=3, help="measurements of each relay (3)")
     parser.add_argument("--workers", type=int, nargs="+", default=sorted({1, cores}), help="1 and one a core")
     parser.add_argument("--scale", type=float, default=1.0, help="times the messages of each case")
@@ -75,25 +80,28 @@ def parse(words: list[str]) -> argparse.Namespace:
     options = parser.parse_args(words)
     if "all" in options.case:
         options.case = list(CASES)
+    if "shown" in options.case:
+        options.case = list(SHOWN)
     return options
 
 
 def run_case(name: str, options: argparse.Namespace) -> report.Result:
-    contenders = {POSTFIX: (POSTFIX, 0)}
-    contenders |= {f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers}
     case = CASES[name]
+    contenders = {} if case.alone else {POSTFIX: (POSTFIX, 0)}
+    contenders |= {} if case.alone else {other: (other, 0) for other in options.also}
+    contenders |= {f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers}
     result = report.Result(name, {label: [] for label in contenders})
-    ends_alone = not case.half_load and not case.rate
-    with Sink() as sink, Directory(case, sink.port) as directory:
+    most = max(case.count("fastrelay", options.scale), case.warm_up)
+    with Sink(case) as sink, Directory(case, sink.port, sink.slow_port, most) as directory:
         for pair in range(options.pairs):
             order = list(contenders)
             for label in order if pair % 2 == 0 else reversed(order):
                 kind, workers = contenders[label]
-                with Relay(kind, directory, workers) as relay:
+                with OTHERS.get(kind, Relay)(kind, directory, workers) as relay:
                     sample = measure(case, relay, sink, case.count(kind, options.scale))
                 result.samples[label].append(sample)
                 print(f"{name:12s} {label:20s} {shown(sample)}", file=sys.stderr, flush=True)
-            if ends_alone:
+            if case.is_plain:
                 sample = direct(case, sink, case.count("fastrelay", options.scale))
                 result.samples.setdefault(report.NO_RELAY, []).append(sample)
     return result
