@@ -178,7 +178,7 @@ def reply_length(buffer: bytearray, data_limit: int, line_limit: int) -> int:
     """A Framing: of a line, or of "VALUE key flags length" with its data and END."""
     end = buffer.find(b"\r\n", 0, line_limit + 2)
     if end < 0:
-        if len(buffer) > line_limit:
+        if len(buffer) >= line_limit + 2:
             raise BadReply("memcache server reply exceeds line size limit")
         return 0
     line = bytes(buffer[:end])
