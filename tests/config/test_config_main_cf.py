@@ -142,3 +142,12 @@ def test_any_file_is_read_or_refused(text):
 def test_lists_split_outside_of_braces():
     text = "a, b\tinline:{k=v, l=w}  {x y},, static:{ no } c}"
     assert split_quoted(text) == ["a", "b", "inline:{k=v, l=w}", "{x y}", "static:{ no }", "c}"]
+
+
+def test_parameters_of_a_table_in_main_cf_are_no_strangers(tmp_path):
+    text = (
+        "transport_maps = proxy:pgsql:ways\nways_hosts = db\nways_query = SELECT 1\nothers_query = SELECT 2\n"
+    )
+    warnings = check(load(write_config(tmp_path, text)))
+    assert [line for line in warnings if "ways_" in line] == []
+    assert [line for line in warnings if "unknown parameter: others_query" in line]
