@@ -46,9 +46,8 @@ def test_postconf_knows_them_too(tmp_path: Path, kind: str):
     command = ["/usr/sbin/postconf", "-c", str(tmp_path), "-n"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     unused = [line.split("src_")[1].split("=")[0] for line in done.stderr.splitlines() if "unused" in line]
-    assert set(unused) == (
-        {"expansion_limit", "result_format"} if kind == "memcache" else set()
-    )  # all have them here
+    own = {"memcache": {"expansion_limit", "result_format"}, "ldap": set()}.get(kind, {"list_query"})
+    assert set(unused) == own
 
 
 ENOUGH = {

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 _COMMON = "domain result_format expansion_limit"
-_OLD_SQL = "query select_field table where_field additional_conditions"
+_OLD_SQL = "query select_field table where_field additional_conditions list_query"
 _TLS = "tls_cert_file tls_key_file tls_CAfile tls_CApath tls_ciphers tls_verify_cert"
 SUFFIXES = {
     kind: frozenset(f"{_COMMON} {words}".split())
