@@ -7,7 +7,6 @@ another value. The rest Postfix has and fastrelay does not use yet, or nobody kn
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 
 from fastrelay.config.errors import printable
@@ -17,8 +16,6 @@ from fastrelay.config.parameters import PARAMETERS
 from fastrelay.config.postfix_names import POSTFIX_NAMES
 from fastrelay.config.settings import Config
 from fastrelay.config.table_parameters import table_parameters
-
-_TABLE_SOURCE = re.compile(r"\b(?:ldap|memcache|mysql|pgsql|redis|sqlite):(\w+)")
 
 # Postfix's names that begin with a service's name
 _SERVICE_SUFFIXES = (
@@ -52,7 +49,6 @@ def user_names(config: Config, overrides: Iterable[str] = ()) -> set[str]:
     values += [argument for entry in config.entries for argument in entry.args if "$" in argument]
     values += overrides
     used = set(split_quoted(config.main.get("smtpd_restriction_classes", "")))
-    used |= _parameters_of_tables(config, values)
     values += [config.main.get(name, "") for name in used]
     while values:
         value = values.pop()
@@ -61,12 +57,6 @@ def user_names(config: Config, overrides: Iterable[str] = ()) -> set[str]:
                 used.add(name)
                 values.append(config.main.get(name, ""))
     return used
-
-
-def _parameters_of_tables(config: Config, values: Iterable[str]) -> set[str]:
-    """`source_query` and the like, when a value names the table `pgsql:source`."""
-    sources = {name for value in values for name in _TABLE_SOURCE.findall(value)}
-    return {name for name in config.main if any(name.startswith(f"{source}_") for source in sources)}
 
 
 def _is_known(config: Config, name: str) -> bool:
