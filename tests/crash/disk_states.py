@@ -18,7 +18,7 @@ from pathlib import Path
 
 SECTOR = 512
 CALLS = "openat,pwritev,pwritev2,pwrite64,write,fsync,fdatasync,renameat,renameat2,unlinkat,mkdirat,linkat,ftruncate"
-LINE = re.compile(r"(\d+) (?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)", re.S)
+LINE = re.compile(r"(\d+) +(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)", re.S)
 TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 PATH = re.compile(r"\d+<((?:\\x[0-9a-f]{2})*)>")
 Names = dict[str, dict[str, int]]  # directory -> name -> inode
