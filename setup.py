@@ -21,6 +21,7 @@ COMPILED = [
     "cleanup._headers",
     "cleanup._recipients",
     "rewrite._address",
+    "tables._cdb",
     "tables._literals",
     "tables._lmdb",
     "tables._regex",

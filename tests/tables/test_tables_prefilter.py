@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pcre2 import LibraryError
 
 from fastrelay.tables import open_table
-from fastrelay.tables._literals import LiteralIndex
+from fastrelay.tables._literals import LiteralIndex, live_objects
 from fastrelay.tables._regex import EXTENDED, IGNORE_CASE, Pattern, PatternError
 from fastrelay.tables.known import Known
 from fastrelay.tables.literals import of_perl, of_posix
@@ -216,3 +216,18 @@ def test_a_large_table_tries_few_rules() -> None:
     assert tested.get(b"USER2999@customer3.example") == b"v2999"
     assert len(tested._prefilter.rules(b"user2999@customer3.example")) < 8
     assert tested.get(b"user3000@customer3.example") is None
+
+
+def test_the_librarys_version_shows() -> None:
+    """Where Debian's 10.42 and the binding's library part ways, docs/differences.md says so."""
+    assert PcrePattern(b"^a{,2}$", 0).matches(b"aa")
+    tested = table("pcre", [b"/^a.c$/ any", b"/a\\Cc/ x"])
+    assert tested.get(b"abc") == b"any"
+    assert [line.rpartition(", ")[2][:31] for line in tested.warnings] == ["line 2: error in regex at offse"]
+
+
+def test_nothing_is_left_behind() -> None:
+    before = live_objects()
+    for count in (0, 3, 500):
+        LiteralIndex([(b"text%d" % number, number) for number in range(count)]).find(b"text3")
+    assert live_objects() == before

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fastrelay.admin.compile_table import Builder
 from fastrelay.tables import TableError, cdb, lmdb_table
+from fastrelay.tables._cdb import CdbFile, CorruptFile
 from fastrelay.tables._lmdb import LmdbFile
 from fastrelay.tables.build import Form, build
 from fastrelay.tables.cdb_build import build_cdb
@@ -55,13 +56,13 @@ def _lmdb_entries(name: str) -> Iterator[tuple[bytes, bytes]]:
 
 def _cdb_entries(spec: str, path: str) -> Iterator[tuple[bytes, bytes]]:
     try:
-        for key, value in cdb.CdbFile(path).entries():
+        for key, value in CdbFile(os.fsencode(path)).entries():
             yield key.removesuffix(b"\0"), value.removesuffix(b"\0")
     except OSError as error:
         raise TableError(spec, f"{path}: {strerror(error)}") from error
-    except cdb.CorruptFile as error:
+    except CorruptFile as error:
         raise TableError(spec, f"{path}: truncated or not a cdb file") from error
 
 
 def _open_cdb(made: str) -> Get:
-    return cdb.CdbFile(made).get
+    return CdbFile(os.fsencode(made)).get

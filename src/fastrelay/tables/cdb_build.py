@@ -6,15 +6,18 @@ ever made whole: there is no postmap -i or -d. It is read back before it takes t
 
 from __future__ import annotations
 
+import os
+import struct
 from array import array
 from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
+from fastrelay.tables._cdb import HEADER, CdbFile, CorruptFile, cdb_hash
 from fastrelay.tables._sorter import Sorter
 from fastrelay.tables.build import BuildError, Form
-from fastrelay.tables.cdb import HEADER, PAIR, CdbFile, CorruptFile, cdb_hash
 from fastrelay.tables.publish import Discarded, Ownership, new_file
 
+PAIR = struct.Struct("<II")
 LARGEST = 0xFFFFFFFF  # positions have four bytes
 WRITE_AT_ONCE = 1 << 20
 
@@ -83,7 +86,7 @@ def _slots(table: array[int]) -> bytes:
 def _verify(path: str, count: int) -> None:
     """Read the file back, as its readers will."""
     try:
-        file = CdbFile(path)
+        file = CdbFile(os.fsencode(path))
         found = sum(1 for key, value in file.entries() if file.get(key) == value)
     except CorruptFile as error:
         raise BuildError("the new database does not read back") from error
