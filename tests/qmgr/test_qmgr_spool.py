@@ -96,10 +96,11 @@ def test_damaged_reasons_still_make_a_notice(tmp_path, monkeypatch):
     one_pass(house, {b"bounced.test": Status.BOUNCED})
     house.stop()  # the notice was never queued
 
-    def damaged(self, entry):
-        raise Damaged
+    class Unreadable(spools.Spool):
+        def read_notes(self, entry):
+            raise Damaged
 
-    monkeypatch.setattr(spools.Spool, "read_notes", damaged)
+    monkeypatch.setattr(spools, "Spool", Unreadable)
     again = RealHouse(tmp_path)
     again.advance(1)
     ((_, failed),) = again.notices

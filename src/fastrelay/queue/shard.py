@@ -18,7 +18,7 @@ from fastrelay.queue.segment import Segment, file_name
 MAX_RECORDS = 1024  # in a batch
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Issued:
     """A batch, the segment that it goes to, and what was refused for want of room."""
 

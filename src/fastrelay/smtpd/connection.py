@@ -26,10 +26,8 @@ NEED_DATA, WAIT, MESSAGE_READY, DELAY, CLOSE = (int(s) for s in Status)
 WRITE_LIMIT = 65536  # bytes of unsent replies; above, the client is not read
 
 
-class Connection(asyncio.Protocol):
-    __slots__ = (
-        "_early", "_ended", "_paused", "_service", "_stalled", "_task", "_transport", "deadline", "session",
-    )  # fmt: skip
+class Connection:
+    """asyncio.Protocol's methods, without its base: a class with C fields can have none."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
@@ -108,8 +108,8 @@ class Service:
             cleanup=around.cleanup,
         )
 
-    def factory(self) -> Connection:
-        return Connection(self)
+    def factory(self) -> asyncio.Protocol:
+        return cast(asyncio.Protocol, Connection(self))
 
     # What a connection asks
 

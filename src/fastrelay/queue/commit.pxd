@@ -1,0 +1,24 @@
+cimport cython
+
+from fastrelay.queue.shard cimport Issued, Shard
+
+
+cdef class Committer:
+    cdef public int wake_fd
+    cdef public object landed
+    cdef object _writer, _starved, _fatal, _ready, _lock, _thread
+    cdef bint _failed, _running
+    cdef public Issued _flying
+    cdef list _done, _calls
+
+    cpdef put(self, Shard shard, record, bint urgent=*)
+    cpdef outcomes(self, Shard shard)
+    cpdef kick(self, Shard shard)
+    cpdef list take(self)
+    @cython.locals(issued=Issued)
+    cdef _land(self)
+    cdef _queue_again(self, Shard shard)
+    @cython.locals(shard=Shard)
+    cdef _issue(self)
+    @cython.locals(issued=Issued)
+    cdef _turn(self, Shard shard)
