@@ -131,6 +131,20 @@ def test_one_that_is_killed_is_replaced(server: ScriptedServer) -> None:
         assert relay.log().count("panic") == 0
 
 
+def test_one_that_hangs_is_a_temporary_error(server: ScriptedServer) -> None:
+    with relay_with(server, fastrelay_table_timeout="1s") as relay:
+        assert ask(relay, "bob")[0] == 250
+        pid = proxymap_pid(relay)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert ask(relay, "other1") == (451, b"4.3.0 <other1@r.test>: Temporary lookup failure")
+            assert ask(relay, "bob")[0] == 250  # the worker knows it still
+            relay.wait_log(r"warning: proxy:socketmap:.*: no answer within 2 seconds")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert ask(relay, "other1")[0] == 250
+
+
 def test_a_server_that_is_gone_is_a_temporary_error(server: ScriptedServer) -> None:
     with relay_with(server, fastrelay_table_cache_time="0") as relay:
         assert ask(relay, "bob")[0] == 250

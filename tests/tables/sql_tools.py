@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import uvloop
 from tables_tools import Tools
 
 from fastrelay.tables import Table, TableError, open_table
@@ -95,7 +96,8 @@ class Sql:
             finally:
                 await table.close()
 
-        return asyncio.run(run())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as in a worker
+            return runner.run(run())
 
     def compare(self, text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
         """The same answers for all keys; they are returned."""

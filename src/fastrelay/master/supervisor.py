@@ -260,7 +260,7 @@ class Supervisor:
             if pid == 0:
                 return
             ended = self._companion.reaped(pid, status) if self._companion is not None else None
-            if ended is not None:
+            if ended is not None and self.phase is not Phase.STOPPING:
                 self._warn(ended)
             for child in self._children:
                 if child.pid == pid:

@@ -151,6 +151,8 @@ class ProxymapTable(RemoteTable):
         text = body[ANSWER.size :]
         if kind in (UNAVAILABLE, FAILED):
             raise TableError(self.label, text.decode(errors="replace"), unavailable=kind == UNAVAILABLE)
+        if len(self._seconds) >= self._lookup_limit:
+            self._seconds.clear()  # of answers that were errors in the end
         self._seconds[key] = seconds
         return text if kind == FOUND else None
 
