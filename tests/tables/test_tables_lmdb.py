@@ -15,6 +15,7 @@ from tables_tools import Tools, needs_postmap, open_to_all
 
 from fastrelay.tables import TableError, open_table
 from fastrelay.tables.build import Form, Ownership, Sorter, build
+from fastrelay.tables.lmdb_table import LmdbTable
 from fastrelay.tables.table import Table
 from reference.lmdb_reference import lookup
 
@@ -230,3 +231,21 @@ def test_deep_trees_and_deletions(tmp_path: Path) -> None:
         assert table.get(key) == value
     for i in range(20000):
         assert table.get(b"k%d" % i) == entries.get(b"k%d" % i)
+
+
+@given(st.lists(st.text("abK1\n ", max_size=6), max_size=30), st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_answers_to_a_text_are_those_to_its_keys(tmp_path: Path, lines: list[str], fold: bool) -> None:
+    if not (tmp_path / "t.lmdb").exists():
+        make(
+            tmp_path / "t",
+            {b"a": b"1", b"ab": b"2 ", b"k1": "\u00e9".encode(), b" ": b"blank", b"b" * 5: b"3"},
+        )
+    table = open_table(f"lmdb:{tmp_path}/t", fold=fold)
+    text = "\n".join(lines).encode()
+    keys = text.removesuffix(b"\n").split(b"\n")
+    wanted = b"".join(key + b"=" + value + b"\n" for key in keys if (value := table.get(key)) is not None)
+    assert isinstance(table, LmdbTable)
+    assert table.answers(text, b"=") == wanted
+    assert table.answers(text + "\u00e9".encode(), b"=") is None
+    assert table.answers(text + b"\0", b"=") is None

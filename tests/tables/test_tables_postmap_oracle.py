@@ -108,6 +108,21 @@ def test_values_from_files(tools: Tools) -> None:
         assert bool(ours.err) == bool(real.err), args
 
 
+def test_streams_of_plain_keys(tools: Tools) -> None:
+    """Those go through the compiled reader of whole texts; a key that is not ASCII, through the other."""
+    keys = [f"key{i}" for i in range(3000)]
+    tools.write("t", "".join(f"{key} value of {key} \u00e9\n" for key in keys[::2]) + f"{'x' * 510} long\n")
+    assert tools.ours("lmdb:t").status == 0
+    odd = ["KEY8", " key8", "key8 ", "key8\r", "x" * 510, "x" * 511, "x" * 600, "\tkey8", "key8\0x"]
+    for last in ("key10", "key10\n", "key\u00e9\n"):
+        stream = "".join(f"{key}\n" for key in [*keys, *odd]) + last
+        real = tools.postfix("-q", "-", "lmdb:t", stdin=stream.encode())
+        ours = tools.ours("-q", "-", "lmdb:t", stdin=stream.encode())
+        assert (ours.status, ours.out) == (real.status, real.out)
+    assert tools.ours("-q", "-", "lmdb:t", stdin=b"none\n\n").status == 1
+    assert tools.ours("-q", "-", "lmdb:missing", stdin=b"").status == 1
+
+
 SAME = """\
 -Z x|-q|-q a -d b x|-q a -s x|-s -q a x|-q a -q b x|-s -s inline:{a=b}|-i -q a inline:{a=b}|-r -w inline:{a=b}
 -q a nosuch:t|-s nosuch:t|-d a nosuch:t|-q a static|-q a static:|nosuch:missing|missing|nodir/missing

@@ -11,9 +11,10 @@ import getopt
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import lmdb
 
@@ -26,7 +27,7 @@ from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.tables import Table, TableError, cdb, open_table, proxy
 from fastrelay.tables.build import BuildError, Form, build, delete, ownership_of, table_lock, update
 from fastrelay.tables.cdb_build import build_cdb
-from fastrelay.tables.lmdb_table import SUFFIX
+from fastrelay.tables.lmdb_table import SUFFIX, LmdbTable
 from fastrelay.tables.options import TableSettings
 from fastrelay.tables.registry import COMPILED_TYPES, TYPES
 from fastrelay.tables.remote import RemoteTable
@@ -221,30 +222,47 @@ class Tool:
         if self._options.verbose:
             say(self._program.name, text)
 
-    def _keys(self, argument: str) -> Iterator[bytes]:
+    def _keys(self, argument: str) -> list[bytes]:
+        """For -d."""
         if argument != "-":
-            yield os.fsencode(argument)
-        elif self._options.headers or self._options.body:
-            from fastrelay.admin.message_keys import message_keys
-
-            how = self._options
-            yield from message_keys(sys.stdin.buffer, self._configuration, how.headers, how.body, how.mime)
-        else:
-            for line in sys.stdin.buffer:
-                yield line.removesuffix(b"\n").partition(b"\0")[0]
+            return [os.fsencode(argument)]
+        return [line.removesuffix(b"\n").partition(b"\0")[0] for line in sys.stdin.buffer]
 
     def _query(self, specs: list[str], argument: str) -> bool:
+        """Was one of the keys found?"""
+        if argument != "-":
+            return self._answer(specs, [os.fsencode(argument)], b"")
+        how, between = self._options, self._program.listed
+        if not how.headers and not how.body:
+            return any([self._answer_text(specs, text) for text in _texts(sys.stdin.buffer)])
+        from fastrelay.admin.message_keys import message_keys
+
+        keys = message_keys(sys.stdin.buffer, self._configuration, how.headers, how.body, how.mime)
+        return self._answer(specs, keys, between)
+
+    def _answer_text(self, specs: list[str], text: bytes) -> bool:
+        """Answer the keys in a text of lines; those of one LMDB table all at once, where nothing is special."""
+        if len(specs) == 1 and not self._options.files:
+            table = self._tables.get(specs[0]) or self._open(specs[0])
+            found = table.answers(text, self._program.listed) if isinstance(table, LmdbTable) else None
+            if found is not None:
+                sys.stdout.buffer.write(found)
+                return bool(found)
+        lines = text.removesuffix(b"\n").split(b"\n")
+        return self._answer(specs, (line.partition(b"\0")[0] for line in lines), self._program.listed)
+
+    def _answer(self, specs: list[str], keys: Iterable[bytes], between: bytes) -> bool:
+        """Show each key's first value, behind the key and `between` when that is something."""
         found = False
-        prefixed = argument == "-"
-        write, between = sys.stdout.buffer.write, self._program.listed
-        for key in self._keys(argument):
+        write = sys.stdout.buffer.write
+        for key in keys:
             for spec in specs:
                 value = self._ask(spec, key)
                 if value is None:
                     continue
                 if not value:
                     self._warn_empty(spec, key)
-                write(key + between + value + b"\n" if prefixed else value + b"\n")
+                write(key + between + value + b"\n" if between else value + b"\n")
                 found = True
                 break
         return found
@@ -410,3 +428,17 @@ class Tool:
             raise Fatal(f"open database {path}: {strerror(error)}") from error
         except (lmdb.Error, BuildError) as error:
             raise Fatal(f"database {path}: {error}") from error
+
+
+def _texts(source: BinaryIO) -> Iterator[bytes]:
+    """The source in pieces of whole lines, as they come."""
+    parts: list[bytes] = []
+    while chunk := source.read1(1 << 18):  # type: ignore[attr-defined]  # BinaryIO knows no read1
+        head, newline, rest = chunk.rpartition(b"\n")
+        if newline:
+            yield b"".join([*parts, head, newline])
+            parts = []
+        if rest:
+            parts.append(rest)
+    if parts:
+        yield b"".join(parts)

@@ -12,13 +12,16 @@ again otherwise. Keys and values end in a NUL or not, as postmap -N or -n made t
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, strerror
+from libc.string cimport memchr, memcmp, memcpy, strerror
 from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
 from posix.stat cimport fstat, struct_stat
 from posix.unistd cimport close
 
-from fastrelay._bytes cimport FASTRELAY_DEBUG, Slice, bytes_ptr, lower, slice_of
+from fastrelay._bytes cimport (
+    FASTRELAY_DEBUG, ByteBuffer, Slice, buffer_append, buffer_byte, buffer_free, buffer_init, buffer_object,
+    bytes_ptr, lower, slice_of,
+)
 
 from fastrelay.tables.table import TableError, check_value
 
@@ -209,6 +212,10 @@ cdef Found find(Slice file, Meta *meta, Slice key, Slice *value) noexcept nogil:
     return CORRUPT
 
 
+cdef inline int append(ByteBuffer *out, bytes text) except -1:
+    return buffer_append(out, <bytes_ptr>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
 cdef class LmdbFile:
     """One file, mapped. `fold`: keys to lower case; `utf8`: keys and values must be that.
 
@@ -254,6 +261,40 @@ cdef class LmdbFile:
         if value is not None and self.utf8 and not (<bytes>value).isascii():
             return check_value(self.label, key, value)
         return value
+
+    def answers(self, bytes text not None, bytes between not None) -> bytes:
+        """For postmap -q -: of each line of `text` that is a key, the line, `between`, its value and a newline.
+
+        `text` is ASCII without NULs; ValueError when a value is empty, which has to be complained about.
+        """
+        cdef unsigned char prepared[MAX_KEY + 1]
+        cdef bytes_ptr data = <bytes_ptr>PyBytes_AS_STRING(text)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
+        cdef Py_ssize_t at = 0, end, length
+        cdef bytes_ptr newline
+        cdef ByteBuffer out
+        buffer_init(&out)
+        try:
+            self._refresh()
+            while at < size:
+                newline = <bytes_ptr>memchr(data + at, c'\n', size - at)
+                end = size if newline == NULL else newline - data
+                key = text[at:end]
+                length = self._prepare(key, prepared)
+                value = self._get(prepared, length) if length > 0 else None
+                if value is not None:
+                    if not value:
+                        raise ValueError("empty value")
+                    if self.utf8 and not (<bytes>value).isascii():
+                        check_value(self.label, key, value)
+                    append(&out, key)
+                    append(&out, between)
+                    append(&out, value)
+                    buffer_byte(&out, c'\n')
+                at = end + 1
+            return buffer_object(&out)
+        finally:
+            buffer_free(&out)
 
     def refresh(self) -> None:
         """Open the file unless it is open and unchanged; TableError when that cannot be."""

@@ -31,6 +31,15 @@ class LmdbTable(Table):
         except TableError as error:
             self.problem = error.reason
 
+    def answers(self, text: bytes, between: bytes) -> bytes | None:
+        """The lines `key between value` of the keys in a text of lines, None when they must be asked one by one."""
+        if not text.isascii() or b"\0" in text:
+            return None
+        try:
+            return self._file.answers(text, between)
+        except (TableError, ValueError):  # get() says the same of the key that it is about
+            return None
+
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries, under the shared lock that Debian's postmap respects (lmdb_table(5))."""
         self._file.refresh()
