@@ -18,6 +18,7 @@ COMPILED = [
     "cleanup._address_token",
     "cleanup._address_header",
     "log._line",
+    "cleanup._mime",
     "cleanup._headers",
     "cleanup._recipients",
     "rewrite._address",
