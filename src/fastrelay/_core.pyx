@@ -57,6 +57,7 @@ class Stage(enum.IntEnum):
     DATA = 3
     END_OF_DATA = 4
     CLEANUP = 5  # what is done to the envelope before the message is stored
+    CONTENT = 6  # what is done to the contents
 
 
 cdef enum:
@@ -98,7 +99,8 @@ cdef class SessionRules:
 
     `checks` has a callable or None for each Stage, called with (session, argument) and answering None (go on),
     a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `cleanup` is one more
-    check, None when no envelope changes; it calls session.map_envelope(). `new_id(now)` and `queue_name(id)` name the message,
+    check, None when no envelope changes; it calls session.map_envelope(). `content`, after it, calls
+    session.clean_header(), body(), set_contents() and set_fate(). `new_id(now)` and `queue_name(id)` name the message,
     `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(session, now)` the trace
     header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
     has the AddressHeaders of local clients and of the others, or None.
@@ -114,10 +116,10 @@ cdef class SessionRules:
     cdef uint64_t size_limit
     cdef bint helo_required, strict, no_vrfy, no_unauth_pipelining, utf8, chunking, dsn, always_add_headers
     cdef bint reject_bare_lf
-    cdef bytes bare_lf_reply, bounce_sender
+    cdef bytes bare_lf_reply, bounce_sender, content_filter
 
     def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
-                 is_forbidden, header_addresses=(None, None), cleanup=None):
+                 is_forbidden, header_addresses=(None, None), cleanup=None, content=None):
         self.myhostname = settings.myhostname.encode()
         self.greeting = b"220 " + settings.smtpd_banner.encode("utf-8", "surrogateescape")
         self.helo_reply = b"250 " + self.myhostname
@@ -126,7 +128,7 @@ cdef class SessionRules:
             [name.encode() for name in settings.message_drop_headers], settings.header_size_limit,
             settings.undisclosed_recipients_header.encode("utf-8", "surrogateescape"), self.myhostname)
         self.local_headers, self.remote_headers = header_addresses
-        self.checks = (*checks, cleanup)
+        self.checks = (*checks, cleanup, content)
         self.new_id, self.queue_name, self.has_room = new_id, queue_name, has_room
         self.rewrite, self.received, self.dates, self.is_forbidden = rewrite, received, dates, is_forbidden
         self.soft_errors, self.hard_errors = settings.smtpd_soft_error_limit, settings.smtpd_hard_error_limit
@@ -136,6 +138,7 @@ cdef class SessionRules:
         self.duplicate_limit = settings.duplicate_filter_limit
         self.reject_bare_lf = settings.smtpd_forbid_bare_newline == "reject"
         self.bare_lf_reply = replies.bare_newline(settings.smtpd_forbid_bare_newline_reject_code, self.myhostname)
+        self.content_filter = settings.content_filter.encode()
         self.line_limit = settings.line_length_limit
         self.size_limit = settings.message_size_limit
         self.bounce_sender = b"mailer-daemon@" + settings.myorigin.encode().lower()
@@ -158,6 +161,11 @@ cdef class Transaction:
     cdef readonly bytes queue_id
     cdef Address mapped_sender  # as they are stored; None: as the client gave them
     cdef list mapped_recipients
+    cdef tuple contents  # header, body and message id, when the check of Stage.CONTENT has made them
+    cdef bytes body  # when it is taken from the scanner before its time
+    cdef bytes content_filter
+    cdef int hops
+    cdef bint hold, discard
     cdef int overshoot
     cdef bint chunked, chunk_failed
     cdef uint64_t chunk_bytes
@@ -172,6 +180,9 @@ cdef class Transaction:
         self.queue_id = b""
         self.mapped_sender = None
         self.mapped_recipients = None
+        self.contents = self.body = None
+        self.content_filter = b""
+        self.hold = self.discard = False
         self.overshoot = 0
         self.chunked = self.chunk_failed = False
         self.chunk_bytes = 0
@@ -269,18 +280,8 @@ cdef class ReceiveSession:
 
     def committed(self, double now, bytes refusal=None):
         """The message is durable, or `refusal` says why it never will be. A Status."""
-        cdef Transaction t = self.transaction
         self._now, self._state = now, COMMAND
-        if refusal is not None:
-            self._reply(refusal)
-        else:
-            self._errors = self._junk = 0
-            if t.chunked:
-                self._reply(replies.r250_chunk_queued(self._scanner.size, t.queue_id))
-            else:
-                self._reply(replies.r250_queued(t.queue_id))
-        self._verb = END_OF_MESSAGE
-        self._reset()
+        self._end_message(refusal)
         return self._proceed_buffered()
 
     def abandon(self):
@@ -547,8 +548,10 @@ cdef class ReceiveSession:
             return self._data_checked(refusal)
         if stage == 0:
             return self._hello_checked(refusal)
-        if stage == 5:
+        if stage == 6:
             return self._finish_message() if refusal is None else self._content_refused(refusal)
+        if stage == 5:
+            return self._check(6, b"") if refusal is None else self._content_refused(refusal)
         if refusal is not None:
             self.journal.reject(self, Verb(self._verb).name.encode(), refusal, b"")
             return self._content_refused(refusal)
@@ -816,12 +819,39 @@ cdef class ReceiveSession:
         """For the check of Stage.CLEANUP: what is to be stored and not what the client said."""
         self.transaction.mapped_sender, self.transaction.mapped_recipients = sender, recipients
 
-    cdef int _finish_message(self) except -1:
-        """Everything that is done to a message before it is durable, in the order of the flow."""
+    def clean_header(self, inspector):
+        """For the check of Stage.CONTENT: (header, message id, hops), with each header shown to `inspector`."""
+        header = self._clean(inspector)
+        return header, self.rules.cleaner.message_id, self.rules.cleaner.hops
+
+    def body(self):
+        """For the check of Stage.CONTENT: what follows the header, in wire form."""
+        if self.transaction.body is None:
+            self.transaction.body = self._scanner.take_body()
+        return self.transaction.body
+
+    def set_contents(self, bytes header not None, bytes body not None, bytes message_id not None, int hops):
+        """For the check of Stage.CONTENT: what is to be stored."""
+        self.transaction.contents, self.transaction.hops = (header, body, message_id), hops
+
+    @property
+    def stored_recipients(self):
+        """The recipients as they are to be stored."""
         cdef Transaction t = self.transaction
-        cdef ContentScanner content = self._scanner
-        cdef HeaderCleaner cleaner = self.rules.cleaner
-        cdef bytes header, body
+        return t.recipients if t.mapped_recipients is None else t.mapped_recipients
+
+    def set_recipients(self, list recipients not None):
+        """For the check of Stage.CONTENT: who gets the message."""
+        cdef Transaction t = self.transaction
+        self.map_envelope(t.sender if t.mapped_sender is None else t.mapped_sender, recipients)
+
+    def set_fate(self, bint hold, bint discard, bytes content_filter not None):
+        """For the check of Stage.CONTENT: where the message goes, other than to its recipients."""
+        cdef Transaction t = self.transaction
+        t.hold, t.discard, t.content_filter = hold, discard, content_filter
+
+    cdef bytes _clean(self, inspector):
+        cdef Transaction t = self.transaction
         cdef AddressHeaders addresses = self.rules.local_headers if self.client.is_local else self.rules.remote_headers
         cdef bint add_missing = self.rules.always_add_headers or addresses is not None or self.client.is_local
         cdef Address sender
@@ -830,22 +860,51 @@ cdef class ReceiveSession:
         sender = t.sender if t.mapped_sender is None else t.mapped_sender
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
         t.recipients = unique_recipients(t.recipients, self.rules.duplicate_limit)
-        header = cleaner.clean(content, self.rules.received(self, self._now), addresses, add_missing, sender.external,
-                               t.queue_id, date, stamp)
-        if cleaner.hops >= self.rules.hop_limit:
+        return self.rules.cleaner.clean(
+            self._scanner, self.rules.received(self, self._now), addresses, inspector, add_missing, sender.external,
+            t.queue_id, date, stamp)
+
+    cdef int _finish_message(self) except -1:
+        """Everything that is done to a message before it is durable, in the order of the flow."""
+        cdef Transaction t = self.transaction
+        cdef bytes header, body, message_id
+        if t.contents is None:
+            header = self._clean(None)
+            t.hops, message_id = self.rules.cleaner.hops, self.rules.cleaner.message_id
+        else:
+            header, body, message_id = t.contents
+        if t.hops >= self.rules.hop_limit and not t.discard:
             self.journal.too_many_hops(self)
             return self._content_refused(replies.R554_TOO_MANY_HOPS)
-        body = content.take_body()
-        self.journal.message_id(self, cleaner.message_id)
-        self._message = (t.message_id, self._envelope(len(header) + len(body), cleaner.message_id), (header, body))
+        if t.contents is None:
+            body = self.body()
+            self.journal.message_id(self, message_id)
         self._total[self._verb] += 1
         self._good[self._verb] += 1
+        if t.discard:
+            return self._end_message(None)
+        self._message = (t.message_id, self._envelope(len(header) + len(body), message_id), (header, body))
+        t.body = t.contents = None
         self._state = PAUSED
         return 0
 
     cdef bint _is_bounce_sender(self, Address sender):
         """MAILER-DAEMON of ours is how software that knows no <> answers a bounce (cleanup_addr.c)."""
         return len(sender.local) == 13 and sender.external.lower() == self.rules.bounce_sender
+
+    cdef int _end_message(self, bytes refusal) except -1:
+        cdef Transaction t = self.transaction
+        if refusal is not None:
+            self._reply(refusal)
+        else:
+            self._errors = self._junk = 0
+            if t.chunked:
+                self._reply(replies.r250_chunk_queued(self._scanner.size, t.queue_id))
+            else:
+                self._reply(replies.r250_queued(t.queue_id))
+        self._verb = END_OF_MESSAGE
+        self._reset()
+        return 0
 
     cdef object _envelope(self, Py_ssize_t size, bytes message_id):
         cdef Transaction t = self.transaction
@@ -855,7 +914,8 @@ cdef class ReceiveSession:
             sender, recipients = t.mapped_sender, unique_recipients(t.mapped_recipients, self.rules.duplicate_limit)
         return Envelope(
             sender.external, recipients, self._now, size, t.flags | self._scanner.flags, t.envid, message_id,
-            self.client.name, self.client.address, self.helo, self.with_protocol)
+            self.client.name, self.client.address, self.helo, self.with_protocol, 0,
+            t.content_filter or self.rules.content_filter, t.hold)
 
     @property
     def with_protocol(self):

@@ -65,6 +65,8 @@ class Envelope:
     helo: bytes = b""
     protocol: bytes = b""  # SMTP, ESMTP, UTF8SMTP, ...; b"" for mail made here
     notice_of: int = 0  # message_id number of the message that this is the notice of; 0: not a notice
+    content_filter: bytes = b""  # transport:next_hop that every recipient goes to instead of its own
+    hold: bool = False  # it is to be put on hold as it arrives; not stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,12 +80,14 @@ cdef class HeaderCleaner:
     cdef int resent  # rules seen on Resent- headers
     cdef bint is_resent
     cdef AddressHeaders addresses  # None: this client's addresses stay as they are
+    cdef object inspector  # checks.Inspection; None: no header is checked
 
     cdef bytes clean(
-        self, ContentScanner content, bytes received, AddressHeaders addresses, bint add_missing,
+        self, ContentScanner content, bytes received, AddressHeaders addresses, object inspector, bint add_missing,
         bytes sender, bytes queue_id, bytes date, bytes stamp,
     )
-    cdef int copy_headers(self, ByteBuffer *header) except -1
+    cdef int copy_headers(self, bytes_ptr at, bytes_ptr end, bint leading) except -1
+    cdef int inspect(self, bytes_ptr start, bytes_ptr end, Py_ssize_t name_size) except -1
     cdef int copy_header(self, bytes_ptr start, bytes_ptr end, Py_ssize_t name_size) except -1
     cdef int note(self, int rule, bytes_ptr value, bytes_ptr end) except -1
     cdef int add_headers(self, bytes sender, bytes queue_id, bytes date, bytes stamp) except -1

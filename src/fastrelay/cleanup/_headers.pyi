@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 
 from fastrelay.cleanup._address_header import AddressHeaders
+from fastrelay.cleanup.checks import Inspection
 
 def live_objects() -> int: ...
 
@@ -36,4 +37,5 @@ class HeaderCleaner:
         date: bytes = b"",
         stamp: bytes = b"",
         addresses: AddressHeaders | None = None,
+        inspector: Inspection | None = None,
     ) -> bytes: ...

@@ -22,6 +22,7 @@ from fastrelay._bytes cimport (
 from fastrelay.cleanup._address_header cimport AddressHeaders
 
 from fastrelay.borders import Flag
+from fastrelay.cleanup.checks import wire_form
 from fastrelay.cleanup.header_rules import HEADER_RULES, Rule
 
 cdef extern from *:
@@ -475,22 +476,26 @@ cdef class HeaderCleaner:
             _live -= 1
 
     cdef bytes clean(
-        self, ContentScanner content, bytes received, AddressHeaders addresses, bint add_missing,
+        self, ContentScanner content, bytes received, AddressHeaders addresses, object inspector, bint add_missing,
         bytes sender, bytes queue_id, bytes date, bytes stamp,
     ):
         """The header block to store, up to and with the empty line if there is one.
 
         `received` is the whole new header with its CRLF. `stamp` is YYYYMMDDHHMMSS of the arrival in UTC, or b""
-        with long queue ids. Only add_missing makes use of the last four.
+        with long queue ids. Only add_missing makes use of the last four. An `inspector` that has stopped makes
+        the result worthless; the headers that it has not seen are not looked at.
         """
-        self.hops = 1
+        self.hops = 1 if inspector is None else 0
         self.message_id = self.resent_message_id = b""
         self.plain = self.resent = 0
         self.is_resent = False
-        self.addresses = addresses
+        self.addresses, self.inspector = addresses, inspector
         self.out.size = 0
-        buffer_append(&self.out, <bytes_ptr>received, len(received))
-        self.copy_headers(&content.header)
+        if inspector is None:
+            buffer_append(&self.out, <bytes_ptr>received, len(received))
+        else:
+            self.copy_headers(<bytes_ptr>received, <bytes_ptr>received + len(received), False)
+        self.copy_headers(content.header.data, content.header.data + content.header.size, True)
         if add_missing:
             self.add_headers(sender, queue_id, date, stamp)
         if content.has_separator:
@@ -501,14 +506,13 @@ cdef class HeaderCleaner:
             if self.out.capacity > KEPT_HEADER_BUFFER:
                 buffer_free(&self.out)
 
-    cdef int copy_headers(self, ByteBuffer *header) except -1:
+    cdef int copy_headers(self, bytes_ptr at, bytes_ptr end, bint leading) except -1:
         """Split the block into headers with their continuation lines; mbox lines come first if at all."""
-        cdef bytes_ptr at = header.data
-        cdef bytes_ptr end = header.data + header.size
         cdef bytes_ptr start, text, line_end
         cdef Py_ssize_t name_size
-        cdef bint leading = True  # later, "From :" is a header
         while at < end:
+            if self.inspector is not None and self.inspector.stopped:
+                return 0
             start = at
             text = at + 1 if at[0] == 46 else at  # unstuffed
             line_end = <bytes_ptr>memchr(at, 10, end - at)
@@ -518,11 +522,35 @@ cdef class HeaderCleaner:
                 at = <bytes_ptr>memchr(at, 10, end - at) + 1
             leading = leading and is_mailbox_line(text, line_end - text)
             if leading:
-                self.add(b"X-Mailbox-Line: ")
-                buffer_append(&self.out, text, at - text)
-            else:
+                line = b"X-Mailbox-Line: " + (<const char *>text)[:at - text]
+                if self.inspector is None:
+                    self.add(line)
+                else:
+                    self.inspect(<bytes_ptr><bytes>line, <bytes_ptr><bytes>line + len(line), 14)
+            elif self.inspector is None:
                 self.copy_header(start, at, name_size + (text - start))
+            else:
+                self.inspect(start, at, name_size + (text - start))
         return 0
+
+    cdef int inspect(self, bytes_ptr start, bytes_ptr end, Py_ssize_t name_size) except -1:
+        """Show the header to the inspector, and write what it says."""
+        cdef bytes value = (<const char *>(start + name_size))[:end - 2 - start - name_size].lstrip(b" \t")
+        cdef bytes name = (<const char *>start)[:name_size]
+        cdef bytes text = (name + value.replace(b"\r\n", b"\n"))[:self.header_size_limit]
+        cdef bytes answer, wire
+        if text[:1] == b".":
+            text = text[1:]
+        answer = self.inspector.header(text)
+        for line in self.inspector.prepended:
+            self.add(wire_form(line, False))
+        if answer is None:
+            return 0
+        if answer is text:
+            return self.copy_header(start, end, name_size)
+        wire = wire_form(answer, False)
+        name_size = wire.index(b":")  # the blanks before it stay
+        return self.copy_header(<bytes_ptr>wire, <bytes_ptr>wire + len(wire), name_size)
 
     cdef int copy_header(self, bytes_ptr start, bytes_ptr end, Py_ssize_t name_size) except -1:
         """One header with its last CRLF; blanks before the colon go, what is above header_size_limit goes."""
@@ -533,6 +561,8 @@ cdef class HeaderCleaner:
             value += 1
         if known != NULL:
             self.note(known.rule, value + 1, end - 2)
+            if self.inspector is not None and known.rule & MESSAGE_ID:
+                self.inspector.message_id(known.rule & RESENT != 0, loggable(value + 1, end - 2))
             if known.dropped:
                 return 0
         if end - 2 - value > room:
@@ -607,8 +637,9 @@ cdef class HeaderCleaner:
     def clean_header(
         self, ContentScanner content not None, bytes received, bint add_missing=False,
         bytes sender=b"", bytes queue_id=b"", bytes date=b"", bytes stamp=b"", AddressHeaders addresses=None,
+        inspector=None,
     ) -> bytes:
-        return self.clean(content, received, addresses, add_missing, sender, queue_id, date, stamp)
+        return self.clean(content, received, addresses, inspector, add_missing, sender, queue_id, date, stamp)
 
 
 cdef bytes loggable(bytes_ptr value, bytes_ptr end):

@@ -183,7 +183,7 @@ cdef class MimeScanner:
             return 0
         self.kind, digest, boundaries = read_content_type(value)
         for boundary in boundaries:
-            if len(self.stack) <= self.nesting_limit:
+            if len(self.stack) <= self.nesting_limit + 1:  # Postfix counts from -1
                 self.stack.append((boundary[:self.boundary_limit], digest))
             elif self.report_nesting:
                 self.found.append((Found.TOO_DEEP, start, end))

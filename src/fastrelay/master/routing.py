@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fastrelay.config import Config, section
 from fastrelay.config.interfaces import receiving_interfaces
 from fastrelay.master import proxymap
+from fastrelay.master.content import CheckOpener
 from fastrelay.master.mappings import Mappings
 from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.rewrite.address import Rewriter
@@ -79,6 +80,8 @@ class Routing:
 
         self.mappings = Mappings(config, self.resolver.is_local, self.maps, self._names)
         self.envelope = self.mappings.envelope()
+
+        self.open_check = CheckOpener(error)
 
     def networks(self, text: str) -> AddressMatcher:
         parents = self._config.text("parent_domain_matches_subdomains")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from fastrelay.config import Config, Service, section
 from fastrelay.delivery.smtp_settings import SmtpSettings
+from fastrelay.master.content import content_checks
 from fastrelay.master.transports import log_name
-from fastrelay.smtpd import cleanup, restrictions
+from fastrelay.smtpd import cleanup, content, restrictions
 from fastrelay.smtpd.journal import Journal
 from fastrelay.smtpd.service import Service as SmtpdService
 from fastrelay.smtpd.service import Surroundings
@@ -32,6 +33,8 @@ def make_service(service: Service, config: Config, worker: Worker) -> SmtpdServi
     checks = restrictions.RecipientChecks(
         restrictions.Surroundings(settings, routing.resolver, routing.recipients, journal)
     )
+    mapped = "no_address_mappings" not in (word.lower() for word in settings.receive_override_options)
+    maps = content.HeaderMaps(routing.mappings.one_to_one if mapped else None)
     return SmtpdService(
         settings,
         Surroundings(
@@ -40,6 +43,13 @@ def make_service(service: Service, config: Config, worker: Worker) -> SmtpdServi
             rewriter=routing.rewriter,
             checks=checks,
             cleanup=cleanup.make(routing.envelope, settings.receive_override_options, journal),
+            content=content.make(
+                content_checks(config, routing.open_check, settings.receive_override_options),
+                maps,
+                routing.envelope,
+                journal,
+            ),
+            header_maps=maps,
             networks=routing.networks(settings.mynetworks),
             own_addresses=frozenset(address.encode() for address in routing.own_addresses),
             new_id=worker.spool.new_id,

@@ -321,9 +321,10 @@ class Worker:
                 done(R451_QUEUE_WRITE if self.spool.patience.is_over else R452_STORAGE_FULL)
                 return
             done(None)
-            self.qmgr.accepted(entry, envelope, content)
+            if not envelope.hold:
+                self.qmgr.accepted(entry, envelope, content)
 
-        self.spool.append(message_id, envelope, content, durable)
+        self.spool.append(message_id, envelope, content, durable, hold=envelope.hold)
 
     def _notice_accepted(self, entry: Any, notice: Any, name: bytes) -> None:
         self.qmgr.accepted(entry, notice.envelope, notice.content, name)

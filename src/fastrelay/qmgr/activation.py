@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fastrelay.borders import Outcome, Route, Status
+from fastrelay.borders import Envelope, Outcome, Route, Status
 from fastrelay.qmgr.destination import Destination
 from fastrelay.qmgr.message import ActiveMessage, QueuedDelivery
 from fastrelay.qmgr.scheduler import Scheduler
@@ -59,7 +59,7 @@ class Activation:
         """The short way for one recipient, by far the commonest; None: plan() has to say what is wrong."""
         envelope = message.envelope
         try:
-            route = self._resolve(envelope.recipients[index].address, envelope.sender)
+            route = self._route(envelope, index)
         except self._unresolvable:
             return None
         transport = self._scheduler.transport(route.transport)
@@ -79,9 +79,7 @@ class Activation:
         envelope = message.envelope
         groups: dict[Destination, QueuedDelivery] = {}
         pending = list(pending)
-        places = ask_each(
-            lambda index: self._find(envelope.recipients[index].address, envelope.sender, flushed), pending
-        )
+        places = ask_each(lambda index: self._find(envelope, index, flushed), pending)
         for index, found in zip(pending, places, strict=True):
             if isinstance(found, Refusal):
                 plan.deferred.append(Outcome(index, Status.DEFERRED, found.dsn, found.text))
@@ -107,9 +105,17 @@ class Activation:
             deferred=[Outcome(index, Status.DEFERRED, failure.dsn, failure.text) for index in pending]
         )
 
-    def _find(self, address: bytes, sender: bytes, flushed: bool) -> tuple[Destination, bytes] | Refusal:
+    def _route(self, envelope: Envelope, index: int) -> Route:
+        """A content filter is the destination of every recipient; without a next hop, each domain's own."""
+        address = envelope.recipients[index].address
+        if not envelope.content_filter:
+            return self._resolve(address, envelope.sender)
+        transport, _, next_hop = envelope.content_filter.partition(b":")
+        return Route(transport, next_hop or address.rpartition(b"@")[2], address)
+
+    def _find(self, envelope: Envelope, index: int, flushed: bool) -> tuple[Destination, bytes] | Refusal:
         try:
-            route = self._resolve(address, sender)
+            route = self._route(envelope, index)
         except self._unresolvable:
             return RESOLVER_FAILURE
         transport = self._scheduler.transport(route.transport)

@@ -197,6 +197,7 @@ cdef enum:
     TAG_CLIENT_ADDRESS = 20
     TAG_HELO = 21
     TAG_PROTOCOL = 22
+    TAG_FILTER = 23
     TAG_RECIPIENT = 32
     TAG_OPTIONAL = 128
 
@@ -505,6 +506,7 @@ cdef int put_envelope(ByteBuffer *b, envelope, Entry entry, settles, uint8_t sta
     put_field(b, TAG_CLIENT_ADDRESS, envelope.client_address)
     put_field(b, TAG_HELO, envelope.helo)
     put_field(b, TAG_PROTOCOL, envelope.protocol)
+    put_field(b, TAG_FILTER, envelope.content_filter)
     for recipient in recipients:
         put_recipient(b, recipient)
     return 0
@@ -583,7 +585,7 @@ def decode_envelope(bytes data) -> Envelope:
         pos = next_field(at, size, pos, &length)
         if tag == TAG_RECIPIENT:
             recipients.append(read_recipient(at + pos, length))
-        elif TAG_SENDER <= tag <= TAG_PROTOCOL:
+        elif TAG_SENDER <= tag <= TAG_FILTER:
             fields[tag] = (<const char *>at)[pos:pos + length]
         elif tag > TAG_SETTLES and tag < TAG_OPTIONAL:
             raise NewerFormat(f"envelope field {tag}")
@@ -595,7 +597,7 @@ def decode_envelope(bytes data) -> Envelope:
         sender=get(TAG_SENDER, b""), recipients=recipients, arrival=fixed.arrival, size=fixed.size, flags=fixed.flags,
         envid=get(TAG_ENVID, b""), message_id=get(TAG_MESSAGE_ID, b""), client_name=get(TAG_CLIENT_NAME, b""),
         client_address=get(TAG_CLIENT_ADDRESS, b""), helo=get(TAG_HELO, b""), protocol=get(TAG_PROTOCOL, b""),
-        notice_of=fixed.notice_of,
+        notice_of=fixed.notice_of, content_filter=get(TAG_FILTER, b""),
     )
 
 

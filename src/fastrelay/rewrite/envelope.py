@@ -95,6 +95,14 @@ class EnvelopeMapping:
             found = list(first.values())
         return Mapped(sender, found, warnings)
 
+    def add_blind(self, found: list[Recipient], value: bytes, warnings: Warnings) -> None:
+        """Append what a BCC that a header or body check asks for stands for."""
+        self._add_blind(found, value, warnings)
+
+    def read(self, value: bytes) -> Address:
+        """One address in internal form, completed."""
+        return self._read(value)
+
     def _add(self, found: list[Recipient], address: Address, given: Recipient, warnings: Warnings) -> Address:
         """Append all that the recipient stands for; the address after the mapping of one to one."""
         address = self._parts.one_to_one.map(address, Where.ENVELOPE_RECIPIENT, warnings)

@@ -97,6 +97,11 @@ class Journal:
         for text in texts:
             self._warning(b"cleanup", text)
 
+    def cleanup_lines(self, lines: list[tuple[bool, bytes]]) -> None:
+        """(is it a warning, text)."""
+        for is_warning, text in lines:
+            (self._warning if is_warning else self._line)(b"cleanup", text)
+
     def warning(self, text: bytes) -> None:
         self._warning(self._service, text)
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
-from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.cleanup.received import Clockface, ReceivedHeader
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.smtpd.cleanup import Cleanup
 from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
 from fastrelay.smtpd.connection import Connection
+from fastrelay.smtpd.content import ContentCheck, HeaderMaps, header_addresses
 from fastrelay.smtpd.journal import Journal
 from fastrelay.smtpd.restrictions import RecipientChecks
 from fastrelay.smtpd.settings import SmtpdSettings
@@ -59,6 +59,8 @@ class Surroundings:
     rewriter: Rewriter
     checks: RecipientChecks
     cleanup: Cleanup | None = None
+    content: ContentCheck | None = None
+    header_maps: HeaderMaps | None = None
     networks: AddressMatcher
     own_addresses: frozenset[bytes]
     new_id: Callable[[float], int]
@@ -104,7 +106,8 @@ class Service:
             received=self._make_received,
             dates=self._make_dates,
             is_forbidden=self._forbidden,
-            header_addresses=header_addresses(settings),
+            header_addresses=header_addresses(settings, around.header_maps),
+            content=around.content,
             cleanup=around.cleanup,
         )
 
@@ -199,22 +202,6 @@ class Service:
     def _make_dates(self, now: float) -> tuple[bytes, bytes]:
         self._clock.show(now)
         return self._clock.date, self._clock.stamp
-
-
-def header_addresses(settings: SmtpdSettings) -> tuple[AddressHeaders, AddressHeaders | None]:
-    """How header addresses are completed: for local clients, and for the others."""
-
-    def rewriter(origin: str, domain: str) -> AddressHeaders:
-        return AddressHeaders(
-            origin.encode() if settings.append_at_myorigin else b"",
-            domain.encode() if settings.append_dot_mydomain else b"",
-            settings.swap_bangpath,
-            settings.allow_percent_hack,
-            token_limit=settings.header_address_token_limit,
-        )
-
-    theirs = settings.remote_header_rewrite_domain
-    return rewriter(settings.myorigin, settings.mydomain), rewriter(theirs, theirs) if theirs else None
 
 
 class ForbiddenCommands:

@@ -45,6 +45,7 @@ class SmtpdSettings:
     smtpd_peername_lookup: bool
     smtputf8_enable: bool
     line_length_limit: int
+    content_filter: str
 
     message_size_limit: int
     header_size_limit: int
@@ -64,3 +65,19 @@ class SmtpdSettings:
 
     fastrelay_smtpd_connection_limit: int
     fastrelay_content_memory_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentSettings:
+    """What the checks of contents are set to, for all services."""
+
+    disable_mime_input_processing: bool
+    mime_nesting_limit: int
+    mime_boundary_length_limit: int
+    body_checks_size_limit: int
+    header_size_limit: int
+    line_length_limit: int
+    strict_8bitmime: bool
+    strict_8bitmime_body: bool
+    strict_7bit_headers: bool
+    strict_mime_encoding_domain: bool

@@ -45,4 +45,29 @@ PARAMETERS = (
         "bcc, content-length, resent-bcc, return-path",
         "The headers that are removed.",
     ),
+    names("header_checks", "", "The tables that say what to do about a message's headers, header_checks(5)."),
+    names("mime_header_checks", "$header_checks", "The same for headers about MIME, and those of parts."),
+    names("nested_header_checks", "$header_checks", "The same for headers of messages inside the message."),
+    names("body_checks", "", "The same for each line of what is no header."),
+    integer(
+        "body_checks_size_limit", "51200", "How much of each part body_checks look at; 0: all.", unit="bytes"
+    ),
+    yes_no("disable_mime_input_processing", "no", "Take all that follows the header for one body."),
+    integer("mime_nesting_limit", "100", "The deepest nesting of parts; deeper mail is refused.", minimum=1),
+    integer(
+        "mime_boundary_length_limit",
+        "2048",
+        "How much of a boundary is compared.",
+        unit="bytes",
+        minimum=1,
+    ),
+    yes_no("strict_7bit_headers", "no", "Refuse mail with bytes above 127 in headers."),
+    yes_no("strict_8bitmime_body", "no", "Refuse mail with bytes above 127 in parts that say they are 7bit."),
+    yes_no("strict_8bitmime", "no", "strict_7bit_headers and strict_8bitmime_body."),
+    yes_no(
+        "strict_mime_encoding_domain",
+        "no",
+        "Refuse multipart or message/rfc822 in base64 or quoted-printable.",
+    ),
+    text("content_filter", "", "The transport:next_hop that all received mail goes to instead of its own."),
 )

@@ -1,0 +1,30 @@
+"""Header and body checks and MIME limits: Debian's Postfix and this relay do the same with the same messages.
+
+Replies, what cleanup logs, who gets what: content_cases.py has the messages, content_lab.py plays them.
+"""
+
+import pytest
+from content_cases import CASES, CONFIGURATIONS
+from content_lab import play
+from scenario_parts import IS_ROOT
+
+from support.relay import Fastrelay, Postfix
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="Postfix must be started by root")
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_postfix_does_the_same(configuration: str) -> None:
+    cases = [case for case in CASES if case.configuration == configuration]
+    theirs, their_warnings = play(Postfix, configuration, cases)
+    ours, our_warnings = play(Fastrelay, configuration, cases)
+    for case, their, our in zip(cases, theirs, ours, strict=True):
+        if case.name.startswith("differs "):
+            assert our != their, case.name
+        else:
+            assert our == their, case.name
+    assert our_warnings == their_warnings
+
+
+def test_there_are_cases_enough() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) > 80
+    assert {case.configuration for case in CASES} == set(CONFIGURATIONS)
