@@ -3,6 +3,8 @@
 Replies, what cleanup logs, who gets what: content_cases.py has the messages, content_lab.py plays them.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from content_cases import CASES, CONFIGURATIONS
 from content_lab import play
@@ -15,8 +17,9 @@ from support.relay import Fastrelay, Postfix
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_postfix_does_the_same(configuration: str) -> None:
     cases = [case for case in CASES if case.configuration == configuration]
-    theirs, their_warnings = play(Postfix, configuration, cases)
-    ours, our_warnings = play(Fastrelay, configuration, cases)
+    with ThreadPoolExecutor() as threads:  # they do not know of each other
+        played = [threads.submit(play, kind, configuration, cases) for kind in (Postfix, Fastrelay)]
+    (theirs, their_warnings), (ours, our_warnings) = played[0].result(), played[1].result()
     for case, their, our in zip(cases, theirs, ours, strict=True):
         if case.name.startswith("differs "):
             assert our != their, case.name
