@@ -9,6 +9,7 @@ from fastrelay.cleanup.checks import CheckTables, ContentChecks
 from fastrelay.config import Config, section
 from fastrelay.smtpd.settings import ContentSettings
 from fastrelay.tables import Maps, Table, TableError, open_table
+from fastrelay.tables.options import Surroundings
 
 Log = Callable[[bytes, bytes], None]
 
@@ -16,14 +17,15 @@ Log = Callable[[bytes, bytes], None]
 class CheckOpener:
     """Opens tables for checks: their keys are neither folded nor UTF-8. One table for one name."""
 
-    def __init__(self, error: Log) -> None:
+    def __init__(self, error: Log, around: Surroundings) -> None:
         self._error = error
+        self._around = around
         self._tables: dict[str, Table] = {}
 
     def __call__(self, spec: str) -> Table:
         table = self._tables.get(spec)
         if table is None:
-            table = self._tables[spec] = open_table(spec, fold=False, utf8=False)
+            table = self._tables[spec] = open_table(spec, fold=False, utf8=False, around=self._around)
             if table.problem is not None:
                 self._error(b"cleanup", table.problem.encode("utf-8", "replace"))
         return table

@@ -81,7 +81,7 @@ class Routing:
         self.mappings = Mappings(config, self.resolver.is_local, self.maps, self._names)
         self.envelope = self.mappings.envelope()
 
-        self.open_check = CheckOpener(error)
+        self.open_check = CheckOpener(error, self._around)
 
     def networks(self, text: str) -> AddressMatcher:
         parents = self._config.text("parent_domain_matches_subdomains")
