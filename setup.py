@@ -47,6 +47,7 @@ COMPILED = [
     "qmgr.steady",
 ]
 
+CORES = os.cpu_count() or 1
 DEBUG = os.environ.get("FASTRELAY_DEBUG") == "1"
 DIRECTIVES = {
     "language_level": "3",
@@ -71,7 +72,7 @@ def extension(name: str) -> Extension:
         [source(name)],
         include_dirs=["src/fastrelay"],
         define_macros=[("FASTRELAY_DEBUG", "1" if DEBUG else "0")],
-        extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3"],
+        extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3", "-g0"],
     )
 
 
@@ -81,13 +82,14 @@ def compiled(names: list[str], **more: bool) -> list[Extension]:
         include_path=["src"],
         compiler_directives=DIRECTIVES | more,
         build_dir=f"build/cython{'-debug' if DEBUG else ''}",
-        nthreads=0,
+        nthreads=CORES,
     )
 
 
 wanted = os.environ.get("FASTRELAY_ONLY", "").split() or COMPILED
 plain = [name for name in wanted if source(name).endswith(".py")]  # means what it means uncompiled
 setup(
+    options={"build_ext": {"parallel": CORES}},
     ext_modules=compiled([name for name in wanted if name not in plain])
     + compiled(plain, boundscheck=True, wraparound=True, cdivision=False)
 )

@@ -40,7 +40,7 @@ for name in sys.argv[1:]:
 
 def python(program, *args):
     return subprocess.run(
-        [sys.executable, "-c", program, *args], capture_output=True, text=True, timeout=100, check=True
+        [sys.executable, "-c", program, *args], capture_output=True, text=True, timeout=300, check=True
     )
 
 
