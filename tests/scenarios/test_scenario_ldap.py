@@ -131,7 +131,7 @@ def test_a_stalled_ldap_server_holds_nobody_else_up(slapd: Slapd):
             assert min(seconds for seconds, _ in answers.values()) >= STALL
     assert len(stalled) > 50
     print(f"p99 of RCPT: calm {p99(calm) * 1e3:.2f} ms, LDAP stalled {p99(stalled) * 1e3:.2f} ms")
-    assert p99(stalled) < p99(calm) + 0.5
+    assert p99(stalled) < p99(calm) + 1.0
 
 
 def ask_late(relay: Fastrelay, name: str, answers: dict[str, tuple[float, int]]) -> None:

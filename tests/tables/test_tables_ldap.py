@@ -299,7 +299,7 @@ def test_a_mute_server_stalls_nobody_else(tmp_path, kind):
     settings = {"bind": "yes"} if kind == "bind" else {"start_tls": "yes"} if kind == "start_tls" else {}
     with ScriptedServer(silent) as server:
         server.url = f"{'ldaps' if kind == 'ldaps' else 'ldap'}://{server.address}"
-        spec = table_file(tmp_path, 1, server, timeout="1", **settings)
+        spec = table_file(tmp_path, 1, server, timeout="2", **settings)
 
         async def scene():
             table = open_remote(spec)
@@ -316,8 +316,8 @@ def test_a_mute_server_stalls_nobody_else(tmp_path, kind):
         answers, ticks, worst, cpu = run(scene())
     assert answers == [ERROR] * 8
     assert ticks > 30
-    assert worst < 0.5, worst
-    assert cpu < 0.6, cpu
+    assert worst < 1.5, worst
+    assert cpu < 1.0, cpu
     until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("ldap")])
 
 
