@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd')
 SOURCES += $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(SOURCES))))
 
-.PHONY: build run test check bench soak fuzz fuzz-keep debug wheel docs clean
+.PHONY: build run test check bench benchmarks profile soak fuzz fuzz-keep debug wheel docs clean
 
 build: $(VENV)/built
 
@@ -42,6 +42,17 @@ check: build
 bench: build
 	$(BIN)/pytest bench --benchmark-only
 	$(BIN)/python -m bench.whole.run
+
+# what docs/benchmarks.md shows, on a quiet machine: a quarter of an hour
+benchmarks: build
+	$(BIN)/python -m bench.whole.run --pairs 5 --case one reuse pipelined many --write-docs main
+	$(BIN)/python -m bench.whole.run --pairs 3 --workers 2 --scale 0.4 --standing --write-docs more \
+	  --case 1k 64k 1m recipients sessions10 sessions500 no-tables tables destinations late half-load
+
+# where a message's microseconds go (perf), and its instructions, which repeat exactly (valgrind)
+profile: build
+	$(BIN)/python -m bench.step.where
+	$(BIN)/python -m bench.step.instructions
 
 soak: build
 	$(BIN)/pytest -m soak --timeout 3600

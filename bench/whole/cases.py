@@ -32,12 +32,12 @@ class Case:
     slow: int = 0  # of 100 of those answer DATA after SLOW seconds
     late: float = 0.0  # milliseconds until the sink answers the final dot
     refused_every: int = 0  # RCPT that the sink answers with 450
-    alone: bool = False  # fastrelay only: Postfix would take too long
+    alone: bool = False  # fastrelay only, once, whatever --scale says: it is about the number of messages
 
     def count(self, name: str, scale: float) -> int:
         """For the relay of this name."""
         factor = FASTER if name == "fastrelay" and not self.rate else 1
-        return max(self.sessions, round(self.messages * factor * scale))
+        return max(self.sessions, round(self.messages * factor * (1.0 if self.alone else scale)))
 
     @property
     def is_plain(self) -> bool:

@@ -165,6 +165,7 @@ class Relay:
 
     def __enter__(self) -> Relay:
         self.directory.empty(self.workers)
+        self.prepare()
         self.meter.open()
         try:
             command = self.meter.inside(self.command("start"))
@@ -190,6 +191,9 @@ class Relay:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.meter.close()
+
+    def prepare(self) -> None:
+        """What is to be there before the start."""
 
     def stop(self) -> None:
         subprocess.run(self.command("stop"), capture_output=True, timeout=PATIENCE)

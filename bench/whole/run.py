@@ -19,11 +19,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.whole import report
+from bench.whole import report, standing
 from bench.whole.cases import CASES, DEFAULT, FASTER, SHOWN
 from bench.whole.ends import Sample, Sink, direct, measure
 from bench.whole.exim import Exim
 from bench.whole.measure import Meter
+from bench.whole.plot import plot
 from bench.whole.relays import POSTFIX, Directory, Relay, RelayFailed
 
 OTHERS = {"exim4": Exim}
@@ -49,17 +50,24 @@ def main() -> int:
     facts = describe()
     try:
         results = [run_case(name, options) for name in options.case]
+        still, samples = standing.table(max(options.workers), options.pairs) if options.standing else ("", {})
     except RelayFailed as error:
         print(f"bench.whole: {error}", file=sys.stderr)
         return 1
-    print(report.table(results) + "\n" + report.times_table(results))
+    print(report.table(results) + "\n" + report.times_table(results) + "\n" + still)
     if options.history:
         with open(HISTORY, "a") as file:
             file.writelines(json.dumps(line) + "\n" for line in report.history_lines(results, facts))
+            if samples:
+                file.write(json.dumps({**facts, "case": "standing", "relays": {"fastrelay": samples}}) + "\n")
     if options.write_docs:
-        PAGE.write_text(
-            report.put_between(PAGE.read_text(), options.write_docs, rendered(results, facts, options))
-        )
+        part = options.write_docs
+        made = rendered(results, facts, options)
+        if still:
+            made += f"\n### What stands still, {max(options.workers)} workers\n\n{still}"
+        (PAGE.parent / f"benchmarks-{part}.svg").write_text(plot(results))
+        made += f"\n![the medians as bars](benchmarks-{part}.svg)\n"
+        PAGE.write_text(report.put_between(PAGE.read_text(), part, made))
     return 0
 
 
@@ -67,13 +75,14 @@ def parse(words: list[str]) -> argparse.Namespace:
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(prog="python -m bench.whole.run", description=__doc__)
     parser.add_argument(
-        "--case", nargs="+", choices=[*CASES, "shown", "all"], default=list(DEFAULT), metavar="NAME"
+        "--case", nargs="*", choices=[*CASES, "shown", "all"], default=list(DEFAULT), metavar="NAME"
     )
-    parser.add_argument("--also", nargs="+", choices=[*OTHERS], default=[], help="beside Postfix")
+    parser.add_argument("--also", nargs="*", choices=[*OTHERS], default=[], help="beside Postfix")
     parser.add_argument("--pairs", type=int, default=3, help="measurements of each relay (3)")
     parser.add_argument("--workers", type=int, nargs="+", default=sorted({1, cores}), help="1 and one a core")
     parser.add_argument("--scale", type=float, default=1.0, help="times the messages of each case")
     parser.add_argument("--no-history", dest="history", action="store_false")
+    parser.add_argument("--standing", action="store_true", help="memory of what stands still, and the start")
     parts = ("main", "more")
     parser.add_argument("--write-docs", choices=parts, help="render this part of docs/benchmarks.md")
     parser.epilog = "cases: " + "; ".join(f"{name}: {case.title}" for name, case in CASES.items())
@@ -93,7 +102,7 @@ def run_case(name: str, options: argparse.Namespace) -> report.Result:
     result = report.Result(name, {label: [] for label in contenders})
     most = max(case.count("fastrelay", options.scale), case.warm_up)
     with Sink(case) as sink, Directory(case, sink.port, sink.slow_port, most) as directory:
-        for pair in range(options.pairs):
+        for pair in range(1 if case.alone else options.pairs):
             order = list(contenders)
             for label in order if pair % 2 == 0 else reversed(order):
                 kind, workers = contenders[label]
@@ -164,6 +173,8 @@ def rendered(results: list[report.Result], facts: dict[str, Any], options: argpa
     machine = facts["machine"]
     command = f"python -m bench.whole.run --pairs {options.pairs} --case {' '.join(options.case)}"
     command += f" --workers {' '.join(map(str, options.workers))}"
+    command += f" --also {' '.join(options.also)}" if options.also else ""
+    command += " --standing" if options.standing else ""
     if options.scale != 1:
         command += f" --scale {options.scale}"
     command += f" --write-docs {options.write_docs}"

@@ -1,12 +1,13 @@
 """The benchmark's report: medians, ratios, what is said of the targets, the page it is written into."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
-from bench.whole import report
+from bench.whole import plot, report
 from bench.whole.cases import CASES
-from bench.whole.ends import Sample, last_count, smtp_source
-from bench.whole.relays import POSTFIX
+from bench.whole.ends import Sample, arriving, last_count, smtp_source, source
+from bench.whole.relays import POSTFIX, Directory
 
 OURS = "fastrelay, 2 workers"
 
@@ -123,3 +124,33 @@ def test_bench_cases_fit_their_tables():
 def test_bench_cases_give_a_fixed_rate_the_same_messages():
     assert CASES["same-rate"].count("fastrelay", 0.5) == CASES["same-rate"].count(POSTFIX, 0.5) == 500
     assert CASES["reuse"].count("fastrelay", 0.5) == 5 * CASES["reuse"].count(POSTFIX, 0.5)
+
+
+def test_bench_cases_with_many_next_hops_give_each_message_a_domain(tmp_path):
+    case = CASES["destinations"]
+    directory = Directory(case, 25, 26, 2000)
+    hops = dict(line.split() for line in directory.next_hops())
+    assert len(hops) == 2000 and len(set(hops.values())) == case.destinations
+    slow = [hop for hop in hops.values() if hop.endswith(":26")]
+    assert len(slow) == 2000 * case.slow // 100
+    assert arriving(case, 2000) == 1899
+    words = source(case, 25, 10)
+    assert words[words.index("--to") + 1] == "user@d%d.there.example"
+
+
+def test_bench_cases_count_what_a_sink_takes():
+    assert arriving(CASES["late"], 1000) == 899
+    assert arriving(CASES["reuse"], 1000) == 1000
+    assert "--pipelining" in source(CASES["pipelined"], 25, 10)
+
+
+def test_bench_report_compares_many_messages_with_few():
+    results = [result("reuse", cpu=0.100), result("many", cpu=0.105)]
+    assert "| +5.0% | yes |" in report.targets(results, OURS)
+
+
+def test_bench_plot_has_a_bar_for_each_median():
+    drawn = plot.plot([result(), result("one")])
+    ElementTree.fromstring(drawn)
+    assert drawn.count("fill='#b0b8c4'") == 1 + 2 * 2  # Postfix: in the legend, and twice a case
+    assert ">2.20<" in drawn and ">6,000<" in drawn
