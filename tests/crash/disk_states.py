@@ -214,7 +214,10 @@ class Model:
         """What a cut now may leave, `most` of it at most: the extremes first, then any."""
         sectors = list(self._sectors())
         choices = list(
-            itertools.product(name_choices(self.pending_names, chance), data_choices(len(sectors), chance))
+            itertools.product(
+                name_choices(self.pending_names, chance),
+                data_choices(len(sectors), chance, max(6, most // 8)),
+            )
         )
         if len(choices) > most:
             choices = choices[:2] + chance.sample(choices[2:], most - 2)
@@ -254,13 +257,14 @@ def name_choices(pending: list[NameChange], chance: random.Random) -> list[list[
     return [pending, [], *(pending[:size] for size in range(1, len(pending))), *some]
 
 
-def data_choices(count: int, chance: random.Random) -> list[tuple[list[int], int]]:
+def data_choices(count: int, chance: random.Random, places: int) -> list[tuple[list[int], int]]:
     """(sectors that are there, the one of them that is torn or -1): all, none, prefixes, one more or less, any."""
     every = list(range(count))
     found: list[tuple[list[int], int]] = [(every, -1), ([], -1)]
     if not count:
         return found[:1]
-    picked = every if count <= 8 else sorted({0, 1, count - 2, count - 1, *chance.sample(every, 6)})
+    few = [0, 1, count - 2, count - 1]
+    picked = every if count <= places + 2 else sorted({*few, *chance.sample(every, places)})
     for place in picked:
         found += [
             (every[:place], -1),
