@@ -5,9 +5,9 @@ import dataclasses
 
 import pytest
 
-from fastrelay.tables import TableError
+from fastrelay.tables import TableError, pending
 from fastrelay.tables.options import Options, Surroundings, TableSettings
-from fastrelay.tables.pending import ROUNDS, Pending, answer, ask, ask_each
+from fastrelay.tables.pending import Pending, answer, ask, ask_each
 from fastrelay.tables.remote import RemoteTable
 
 
@@ -124,12 +124,14 @@ def test_lookups_of_a_list_start_together():
     run(scene())
 
 
-def test_a_search_without_end_is_an_error():
+def test_a_search_without_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(pending, "ROUNDS", 100)
+
     async def scene():
         table = Slow()
 
         def endless():
-            for number in range(ROUNDS + 10):
+            for number in range(110):
                 table.get(b"%d" % number)
 
         with pytest.raises(TableError, match="lookups for one answer"):

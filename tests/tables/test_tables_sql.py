@@ -85,7 +85,9 @@ def test_a_failing_query_is_an_error(sql: Sql) -> None:
         sql.compare_failure(text)
 
 
-def test_parameters_in_main_cf(sql: Sql) -> None:
+@pytest.mark.parametrize("kind", ["pgsql", "sqlite"])
+def test_parameters_in_main_cf(kind: str, request: pytest.FixtureRequest) -> None:
+    sql: Sql = request.getfixturevalue(kind)
     lines = [f"source_{line}\n" for line in (sql.parameters + BY_KEY).splitlines()]
     for name in ("postfix", "ours"):
         with (sql.tools.directory / name / "main.cf").open("a") as file:
