@@ -9,7 +9,7 @@ from fastrelay.rewrite.lookup import AddressMaps
 from fastrelay.tables import DomainMatcher, Maps, TableError, open_table
 from fastrelay.tables.compound import PipeTable, UnionTable
 from fastrelay.tables.internal import InternalTable
-from fastrelay.tables.options import Options
+from fastrelay.tables.options import Options, Surroundings
 from fastrelay.tables.pending import Pending, answer, recall
 from fastrelay.tables.table import Table
 
@@ -77,6 +77,15 @@ def test_the_first_member_says_whether_partial_keys_are_asked() -> None:
         ("cidr:{ {0.0.0.0/0 p} }", None),
     ):
         assert AddressMaps(Maps([spec])).find_partial(b"@x") == expected, spec
+
+
+@pytest.mark.parametrize("name", ["tcp:127.0.0.1:1", "socketmap:inet:127.0.0.1:1:x"])
+@pytest.mark.parametrize("proxymap", ["", "/nonexistent"])
+def test_servers_that_are_asked_for_whole_keys(name: str, proxymap: str) -> None:
+    """tcp_table(5), socketmap_table(5): Postfix will not generate partial search keys."""
+    for spec in (name, f"proxy:{name}"):
+        table = open_table(spec, around=Surroundings(proxymap=proxymap))
+        assert table.problem is None and table.remote and table.pattern, spec
 
 
 def test_a_pattern_is_not_asked_for_parent_domains() -> None:

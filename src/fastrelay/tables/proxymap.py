@@ -22,6 +22,7 @@ FRAME = struct.Struct("!II")  # length of number and body, number
 QUESTION = struct.Struct("!BBH")  # keys folded, texts UTF-8, length of the table's name; then name, key
 ANSWER = struct.Struct("!Bd")  # what follows, seconds that it may be kept
 FOUND, NOT_FOUND, UNAVAILABLE, FAILED = range(4)
+WHOLE_KEYS = frozenset({"socketmap", "tcp"})  # types that see no partial keys
 LONGEST = 1 << 20  # bytes of a frame
 
 
@@ -137,6 +138,7 @@ class ProxymapTable(RemoteTable):
 
     def __init__(self, name: str, how: Options) -> None:
         super().__init__(name, how)
+        self.pattern = name.partition(":")[0] in WHOLE_KEYS
         self._path = how.around.proxymap
         encoded = name.encode(errors="surrogateescape")
         self._question = QUESTION.pack(how.fold, how.utf8, len(encoded)) + encoded

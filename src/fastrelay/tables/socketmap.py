@@ -20,6 +20,7 @@ _FAILURES = {b"TEMP": "temporary", b"TIMEOUT": "timeout", b"PERM": "permanent"}
 class SocketmapTable(RemoteTable):
     type = "socketmap"
     keeps_case = True
+    pattern = True  # whole keys only, says its manual page
 
     def __init__(self, name: str, how: Options) -> None:
         super().__init__(name, how)

@@ -23,6 +23,7 @@ _CODED = re.compile(rb"%(..)")
 class TcpTable(RemoteTable):
     type = "tcp"
     keeps_case = True
+    pattern = True  # whole keys only, says its manual page
 
     def __init__(self, name: str, how: Options) -> None:
         super().__init__(name, how)
