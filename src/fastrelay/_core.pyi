@@ -46,6 +46,7 @@ class SessionRules:
         header_addresses: tuple[AddressHeaders | None, AddressHeaders | None] = ...,
         cleanup: Callable[..., Any] | None = None,
         content: Callable[..., Any] | None = None,
+        mend: Callable[[bytes], bytes | None] | None = None,
     ) -> None: ...
 
 class Transaction:

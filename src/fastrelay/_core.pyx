@@ -23,7 +23,7 @@ from fastrelay.cleanup._address_header cimport AddressHeaders
 from fastrelay.cleanup._headers cimport BARE_LF, TOO_BIG, ContentScanner, HeaderCleaner
 from fastrelay.cleanup._recipients cimport unique_recipients
 from fastrelay.rewrite._address cimport (
-    PATH_ALLOW_NULL, PATH_BAD_UTF8, PATH_MISSING, PATH_OK, PATH_STRICT, PATH_UTF8, PATH_UTF8_LOCAL, Address, Path,
+    PATH_ALLOW_NULL, PATH_BAD_DOMAIN, PATH_BAD_UTF8, PATH_MISSING, PATH_OK, PATH_STRICT, PATH_UTF8, PATH_UTF8_LOCAL, Address, Path,
     PathResult, address_of, scan_path,
 )
 from fastrelay.wire._parameters cimport (
@@ -103,12 +103,13 @@ cdef class SessionRules:
     session.clean_header(), body(), set_contents() and set_fate(). `new_id(now)` and `queue_name(id)` name the message,
     `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(session, now)` the trace
     header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
-    has the AddressHeaders of local clients and of the others, or None.
+    has the AddressHeaders of local clients and of the others, or None. `mend(path)` makes a path with a domain that
+    main.cf lets pass one that can be read, or None.
     """
 
     cdef readonly bytes myhostname, greeting, helo_reply, ehlo_reply
     cdef readonly tuple checks
-    cdef object new_id, queue_name, has_room, rewrite, received, dates, is_forbidden
+    cdef object mend, new_id, queue_name, has_room, rewrite, received, dates, is_forbidden
     cdef HeaderCleaner cleaner
     cdef AddressHeaders local_headers, remote_headers  # None: that client's header addresses stay as they are
     cdef int soft_errors, hard_errors, junk_limit, hop_limit, duplicate_limit
@@ -119,7 +120,7 @@ cdef class SessionRules:
     cdef bytes bare_lf_reply, bounce_sender, content_filter
 
     def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
-                 is_forbidden, header_addresses=(None, None), cleanup=None, content=None):
+                 is_forbidden, header_addresses=(None, None), cleanup=None, content=None, mend=None):
         self.myhostname = settings.myhostname.encode()
         self.greeting = b"220 " + settings.smtpd_banner.encode("utf-8", "surrogateescape")
         self.helo_reply = b"250 " + self.myhostname
@@ -129,6 +130,7 @@ cdef class SessionRules:
             settings.undisclosed_recipients_header.encode("utf-8", "surrogateescape"), self.myhostname)
         self.local_headers, self.remote_headers = header_addresses
         self.checks = (*checks, cleanup, content)
+        self.mend = mend
         self.new_id, self.queue_name, self.has_room = new_id, queue_name, has_room
         self.rewrite, self.received, self.dates, self.is_forbidden = rewrite, received, dates, is_forbidden
         self.soft_errors, self.hard_errors = settings.smtpd_soft_error_limit, settings.smtpd_hard_error_limit
@@ -210,6 +212,7 @@ cdef class ReceiveSession:
     cdef double _now
     cdef object _candidate
     cdef tuple _message
+    cdef bytes _mended
 
     def __cinit__(self):
         global _live
@@ -592,7 +595,7 @@ cdef class ReceiveSession:
             return self._count(replies.R503_MAIL_AFTER_BDAT)
         if not _skip_keyword(&rest, b"from:", 5):
             return self._count(replies.R501_MAIL_SYNTAX)
-        result = scan_path(rest, flags | PATH_UTF8, &path)
+        result = <PathResult>self._scan(&rest, flags | PATH_UTF8, &path)
         if result == PATH_OK:
             refusal = parse_mail_parameters(slice_of(rest.data + path.used, rest.size - path.used),
                                             self.rules.size_limit, self.rules.utf8, self.rules.dsn, &found)
@@ -631,7 +634,7 @@ cdef class ReceiveSession:
             return self._count(replies.R503_RCPT_AFTER_BDAT)
         if not _skip_keyword(&rest, b"to:", 3):
             return self._count(replies.R501_RCPT_SYNTAX)
-        result = scan_path(rest, flags, &path)
+        result = <PathResult>self._scan(&rest, flags, &path)
         if result != PATH_OK:
             return self._count(_path_reply(result, False))
         address = address_of(&path)
@@ -646,6 +649,16 @@ cdef class ReceiveSession:
         self._candidate = (
             Recipient(address.external, original, slice_object(found.orcpt), found.notify), address)
         return self._check(2, self._candidate)
+
+    cdef int _scan(self, Slice *rest, unsigned int flags, Path *path) except -1:
+        """scan_path, and once more when the domain is one that can be mended."""
+        cdef PathResult result = scan_path(rest[0], flags, path)
+        if result == PATH_BAD_DOMAIN and self.rules.mend is not None:
+            self._mended = self.rules.mend(slice_object(rest[0]))
+            if self._mended is not None:
+                rest[0] = slice_bytes(self._mended)
+                result = scan_path(rest[0], flags, path)
+        return result
 
     cdef int _too_many_recipients(self) except -1:
         """smtpd_recipient_overshoot_limit: that many more are refused without counting as errors."""

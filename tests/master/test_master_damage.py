@@ -111,7 +111,7 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
         disk,
         Log(),
         lambda number: b"ID",
-        OwnMail(lambda: SimpleNamespace(maps=False), Log(), 0),
+        OwnMail(lambda: SimpleNamespace(maps=False), Log(), lambda: 0),
         lambda *args: None,
         settled.append,
         again.append,

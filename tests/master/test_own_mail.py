@@ -43,7 +43,7 @@ def make(how):
     log = []
     mapping = Mapping(how)
     own = OwnMail(
-        lambda: mapping, SimpleNamespace(warning=lambda service, text: log.append((service, text))), 0
+        lambda: mapping, SimpleNamespace(warning=lambda service, text: log.append((service, text))), lambda: 0
     )
     return own, mapping, log
 

@@ -101,5 +101,33 @@ def test_the_bounce_sender_becomes_null(main):
     assert stored(session)[0].sender == b"MAILER-DAEMON@x.example"
 
 
+@pytest.mark.parametrize(
+    ("yes", "path", "stored_as"),
+    [
+        ("resolve_numeric_domain", b"<u@192.0.2.7>", b"u@[192.0.2.7]"),
+        ("resolve_numeric_domain", b"<u@192.0.2.7.> NOTIFY=NEVER", b"u@[192.0.2.7]"),
+        ("resolve_numeric_domain", b" u@192.0.2.7", b"u@[192.0.2.7]"),
+        ("resolve_numeric_domain", b"<u@192.0.2.700>", None),
+        ("resolve_numeric_domain", b"<u@192.0.2>", None),
+        ("resolve_numeric_domain", b'<"u@192.0.2.7>"@192.0.2.8>', None),
+        ("resolve_numeric_domain", b"<u@>", None),
+        ("resolve_null_domain", b"<u@>", b"u@mx.local.example"),
+        ("resolve_null_domain", b"<u@192.0.2.7>", None),
+        ("resolve_null_domain", b"<@>", None),
+    ],
+)
+def test_domains_that_main_cf_lets_pass(yes, path, stored_as):
+    session = ReceiveLab({yes: "yes", "mynetworks": "127.0.0.0/8"}).session()
+    for line in (b"EHLO c", b"MAIL FROM:<>", b"RCPT TO:" + path):
+        session.feed(line + b"\r\n", NOW)
+    replies = session.output().splitlines()
+    assert replies[-1][:3] == (b"501" if stored_as is None else b"250")
+    assert [r.address for r in session.transaction.recipients] == ([stored_as] if stored_as else [])
+    plain = ReceiveLab({"mynetworks": "127.0.0.0/8"}).session()
+    for line in (b"EHLO c", b"MAIL FROM:<>", b"RCPT TO:" + path):
+        plain.feed(line + b"\r\n", NOW)
+    assert plain.output().splitlines()[-1].startswith(b"501 5.1.3 ")
+
+
 def test_nothing_is_asked_where_nothing_is_configured():
     assert ReceiveLab().service.rules.checks[5] is None

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from support.keeping_sink import KeepingSink, Kept
 from support.relay import Fastrelay, MailSystem, Postfix, until
 
+SENDERS = 4  # at a time
 SUBJECT = b"Subject: case %d\r\n\r\nbody\r\n"
 RECIPIENT = re.compile(r'("[^"]*"@\S+|\S+)(| .*)')
 DELIVERY = re.compile(r"\]: (\w+): to=<(.*?)>,(?: orig_to=<(.*?)>,)? relay=.*, dsn=([0-9.]+), status=(\w+)")
@@ -57,7 +58,8 @@ def run(kind: type[MailSystem], setup: Setup) -> tuple[list[Seen], list[str]]:
         main = {"relayhost": sink.next_hop, "smtpd_error_sleep_time": "0", **setup.main}
         main = {name: _fill_in(value, sink, elsewhere) for name, value in main.items()}
         with kind(main, setup.tables) as relay:
-            seen = [_send(relay, number, case) for number, case in enumerate(setup.cases)]
+            with ThreadPoolExecutor(SENDERS) as pool:
+                seen = list(pool.map(lambda each: _send(relay, *each), enumerate(setup.cases)))
             ids = {found.replies[-1].rpartition(" ")[2] for found in seen if found.replies[-1][:3] == "250"}
             until(lambda: _all_done(relay.log(), ids), relay.log)
             warnings = [re.sub(r"^[0-9A-F]{8,}: ", "", text) for text in WARNING.findall(relay.log())]

@@ -37,9 +37,11 @@ def forwarded(
 
 
 class OwnMail:
-    """`mapping()` is the one of the configuration at hand; `duplicate_limit` is duplicate_filter_limit."""
+    """`mapping()` is the one of the configuration at hand, `duplicate_limit()` its duplicate_filter_limit."""
 
-    def __init__(self, mapping: Callable[[], EnvelopeMapping], log: MailLog, duplicate_limit: int) -> None:
+    def __init__(
+        self, mapping: Callable[[], EnvelopeMapping], log: MailLog, duplicate_limit: Callable[[], int]
+    ) -> None:
         self._mapping = mapping
         self._log = log
         self._duplicate_limit = duplicate_limit
@@ -98,7 +100,7 @@ class OwnMail:
 
     def _apply(self, mapped: Mapped, envelope: Envelope, queue_id: bytes) -> Envelope:
         self._warn(mapped.warnings.lines(queue_id))
-        recipients = unique(mapped.recipients, self._duplicate_limit)
+        recipients = unique(mapped.recipients, self._duplicate_limit())
         return replace(envelope, sender=mapped.sender.external, recipients=recipients)
 
     def _warn(self, texts: list[bytes]) -> None:

@@ -80,6 +80,7 @@ class Routing:
 
         self.mappings = Mappings(config, self.resolver.is_local, self.maps, self._names)
         self.envelope = self.mappings.envelope()
+        self.duplicate_filter_limit = int(str(config.value("duplicate_filter_limit")))
 
         self.open_check = CheckOpener(error, self._around)
 

@@ -94,7 +94,7 @@ class Worker:
         self._load_transports(config)
         self.qmgr = QueueManager(section(QmgrSettings, config), self._qmgr_surroundings(config))
         self.own_mail = OwnMail(
-            lambda: self.routing.envelope, self.log, int(str(config.value("duplicate_filter_limit")))
+            lambda: self.routing.envelope, self.log, lambda: self.routing.duplicate_filter_limit
         )
         self.notifier = Notifier(
             section(BounceSettings, config),

@@ -7,8 +7,16 @@ is decided on, stored and sent.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from fastrelay.rewrite._address import Address, parse_path
 from fastrelay.rewrite.settings import RewriteSettings
+
+_MENDABLE = re.compile(
+    rb"(?P<before> *<?[^\"\\<>@\s]+@)(?P<address>(?:[0-9]{1,3}\.){3}[0-9]{1,3})?\.?(?P<after>>?(?: .*)?)",
+    re.DOTALL,
+)
 
 
 class Rewriter:
@@ -58,6 +66,22 @@ def split_routing(local: bytes, settings: RewriteSettings) -> tuple[bytes, bytes
 def read_domain(domain: bytes) -> bytes:
     """The domain in canonical form; what is none stays, an empty one is `.`, and resolving refuses both."""
     return canonical_domain(domain) or domain or b"."
+
+
+def mender(numeric: bool, null: bool, myhostname: str) -> Callable[[bytes], bytes | None] | None:
+    """resolve_numeric_domain, resolve_null_domain: what makes such a path one that can be read."""
+    if not numeric and not null:
+        return None
+
+    def mend(path: bytes) -> bytes | None:
+        """The path with a domain, None when that is not what it lacks. Paths with quotes are left alone."""
+        found = _MENDABLE.fullmatch(path)
+        if found is None or not (numeric if found["address"] else null):
+            return None
+        domain = b"[%b]" % found["address"] if found["address"] else myhostname.encode()
+        return found["before"] + domain + found["after"]
+
+    return mend
 
 
 def canonical_domain(domain: bytes) -> bytes | None:

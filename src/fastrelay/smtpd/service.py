@@ -11,7 +11,7 @@ from typing import Any, cast
 from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
 from fastrelay.cleanup.received import Clockface, ReceivedHeader
-from fastrelay.rewrite.address import Rewriter
+from fastrelay.rewrite.address import Rewriter, mender
 from fastrelay.smtpd.cleanup import Cleanup
 from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
 from fastrelay.smtpd.connection import Connection
@@ -109,6 +109,7 @@ class Service:
             header_addresses=header_addresses(settings, around.header_maps),
             content=around.content,
             cleanup=around.cleanup,
+            mend=mender(settings.resolve_numeric_domain, settings.resolve_null_domain, settings.myhostname),
         )
 
     def factory(self) -> asyncio.Protocol:

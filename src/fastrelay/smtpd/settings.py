@@ -61,6 +61,8 @@ class SmtpdSettings:
     swap_bangpath: bool
     allow_percent_hack: bool
     myorigin: str
+    resolve_null_domain: bool
+    resolve_numeric_domain: bool
     mydomain: str
 
     fastrelay_smtpd_connection_limit: int

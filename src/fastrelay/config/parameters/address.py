@@ -37,6 +37,8 @@ PARAMETERS = (
     yes_no("allow_percent_hack", "yes", "Rewrite user%domain to user@domain."),
     yes_no("allow_untrusted_routing", "no", "Let strangers relay with user@domain@site and the like."),
     yes_no("resolve_dequoted_address", "yes", "Look for routing inside quoted local parts."),
+    yes_no("resolve_numeric_domain", "no", "Take user@1.2.3.4 for user@[1.2.3.4] and do not refuse it."),
+    yes_no("resolve_null_domain", "no", "Take user@ for user@$myhostname and do not refuse it."),
     text("empty_address_recipient", "MAILER-DAEMON", "Who gets mail that is addressed to <>."),
     names(
         "recipient_delimiter", "", "The characters that separate a user from the extension, as in user+list."
