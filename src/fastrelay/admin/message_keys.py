@@ -33,8 +33,8 @@ def message_keys(
     """The keys of the message, in its order."""
     limits = (
         int(configuration.text("header_size_limit")),
-        int(configuration.text("mime_nesting_limit") or 100),
-        int(configuration.text("mime_boundary_length_limit") or 2048),
+        int(configuration.text("mime_nesting_limit")),
+        int(configuration.text("mime_boundary_length_limit")),
     )
     lines = (line.removesuffix(b"\n").partition(b"\0")[0] for line in source)
     for is_header, key in Message(mime, *limits).pieces(lines):
