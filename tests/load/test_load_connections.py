@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from support.crowd import Crowd, allow_files, established
 from support.process_memory import memory_of
 from support.relay import Fastrelay
@@ -70,3 +72,18 @@ def test_load_a_client_that_was_greedy_once_costs_little_after():
         grown = memory_of(worker) - before
         print(f"{grown / GREEDY / 1024:.1f} KiB for each of the greedy")
         assert grown < ALLOWED * GREEDY // WHOLE + FIRST_MESSAGES
+
+
+def test_load_more_sessions_than_open_files_are_bounded_with_a_warning():
+    """What was taken must be delivered and recorded: sessions may not use up what that needs."""
+    with Fastrelay({"fastrelay_smtpd_connection_limit": 10_000_000}) as relay:
+        said = relay.wait_log(
+            r"open files are limited to (\d+): fastrelay_smtpd_connection_limit is (\d+) here"
+        )
+        assert 500 < int(said[1]) - int(said[2]) < int(said[1])
+        assert relay.send(recipients="b@there.test")
+
+
+@pytest.mark.soak
+def test_load_ten_thousand_idle_connections_fit_into_memory():
+    idle_crowd(WHOLE)
