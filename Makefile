@@ -76,7 +76,7 @@ fuzz-keep: build/fuzz/built
 
 # the compiled modules with bounds checks, libFuzzer's coverage and AddressSanitizer, in a copy of the tree
 build/fuzz/built: $(VENV)/built
-	$(BIN)/pip install -q -e '.[fuzz]'
+	$(BIN)/python -c 'import atheris' 2>&- || $(BIN)/pip install -q --no-build-isolation -e '.[fuzz]'
 	rm -rf build/fuzz/src && mkdir -p build/fuzz
 	cp -r src setup.py pyproject.toml README.md LICENSE build/fuzz/
 	find build/fuzz/src -name '*.so' -delete

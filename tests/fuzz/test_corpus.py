@@ -5,6 +5,7 @@ from __future__ import annotations
 import corpus
 import pytest
 
+KEEPS_OBJECTS = "the receive labs that targets keep for the next input"
 LARGEST = 300_000  # bytes of one target's file
 
 
