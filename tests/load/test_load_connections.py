@@ -76,7 +76,8 @@ def test_load_a_client_that_was_greedy_once_costs_little_after():
 
 def test_load_more_sessions_than_open_files_are_bounded_with_a_warning():
     """What was taken must be delivered and recorded: sessions may not use up what that needs."""
-    with Fastrelay({"fastrelay_smtpd_connection_limit": 10_000_000}) as relay:
+    main = {"fastrelay_smtpd_connection_limit": 10_000_000, "relayhost": "[127.0.0.1]:9"}
+    with Fastrelay(main) as relay:
         said = relay.wait_log(
             r"open files are limited to (\d+): fastrelay_smtpd_connection_limit is (\d+) here"
         )

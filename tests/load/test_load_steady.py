@@ -124,7 +124,7 @@ def steady(seconds: float, rate: float) -> None:
 
 
 def test_load_memory_is_flat_for_some_seconds():
-    steady(8.0, 300.0)
+    steady(5.0, 300.0)
 
 
 @pytest.mark.soak
