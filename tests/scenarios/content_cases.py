@@ -35,6 +35,15 @@ CONFIGURATIONS: dict[str, dict[str, str]] = {
     },
     "plain": {**CHECKS, "disable_mime_input_processing": "yes"},
     "strict": {"strict_8bitmime": "yes", "strict_mime_encoding_domain": "yes"},
+    "maps": {
+        "canonical_maps": "inline:{{mapped@a.example = canon@c.example} {@old.example = @new.example}}",
+        "sender_canonical_maps": "inline:{{from@s.example = sender@c.example}}",
+        "recipient_canonical_maps": "inline:{{to@r.example = rcpt@c.example} {local@relay.test = l@c.example}}",
+        "masquerade_domains": "masq.example",
+        "masquerade_exceptions": "root",
+        "recipient_delimiter": "+",
+    },
+    "broken maps": {"sender_canonical_maps": "fail:none", "sender_canonical_classes": "header_sender"},
     "broken": {"header_checks": "regexp:$config_directory/nothing-there"},
 }
 
@@ -376,4 +385,27 @@ CASES += [
         "strict",
     ),
     Case("table is not there", header("X-All: 1"), "broken"),
+]
+
+ADDRESSES = (
+    "from@s.example, To <to@r.example> (c), mapped@a.example, u@sub.masq.example, root@sub.masq.example, "
+)
+ADDRESSES += 'u@masq.example, x+ext@old.example, local, "quoted one"@old.example, g: mapped+e@a.example;, <>'
+PLACES = ["From", "To", "Cc", "Sender", "Reply-To", "Resent-To", "Resent-From", "Resent-Reply-To", "Errors-To"]
+    "From",
+    "To",
+    "Cc",
+    "Sender",
+    "Reply-To",
+    "Resent-To",
+    "Resent-From",
+    "Resent-Reply-To",
+    "Errors-To",
+    "Return-Path",
+]
+CASES += [Case(f"mapped {place}", f"{place}: {ADDRESSES}\r\n\r\nx\r\n".encode(), "maps") for place in PLACES]
+CASES += [
+    Case("nothing mapped in Subject", header("Subject: from@s.example", "X-To: to@r.example"), "maps"),
+    Case("map fails", header("X: 1"), "broken maps"),
+    Case("map is not asked", b"To: a@b.example\r\n\r\nx\r\n", "broken maps"),
 ]

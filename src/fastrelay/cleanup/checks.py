@@ -189,9 +189,11 @@ class Inspection:
             return text
         if value is None:
             return text
-        return self._act(
-            read_action(value, tables.title, is_header), text, b"header" if is_header else b"body"
-        )
+        action = self._read(value, tables.title, is_header)
+        return self._act(action, text, b"header" if is_header else b"body")
+
+    def _read(self, value: bytes, title: bytes, is_header: bool) -> Action:
+        return read_action(value, title, is_header)
 
     def _act(self, action: Action, text: bytes, where: bytes) -> bytes | None:
         self.lines += [(True, warning) for warning in action.warnings]

@@ -1,8 +1,8 @@
-"""smtp_generic_maps: the addresses that a server is told, in the place of ours (generic(5)).
+"""smtp_generic_maps: the addresses that a server is told, in the place of ours (generic(5)); smtp_header_checks.
 
-A GenericAgent stands before the SMTP agent where main.cf has such maps, and only there: what it hands on are
-copies of deliveries with mapped addresses, and it reports the originals, so that the log and notices have
-the addresses that were resolved. A delivery whose addresses have to be waited for is handed on later; its
+A GenericAgent stands before the SMTP agent where main.cf has such maps or checks, and only there: what it hands
+on are copies of deliveries with mapped addresses and contents, and it reports the originals, so that the log and
+notices have the addresses that were resolved. A delivery whose addresses have to be waited for is handed on later; its
 slot stays open meanwhile. A table that fails defers the mail (Postfix's smtp(8) exits, which does the same).
 Invariant: each delivery taken is reported once, each slot released once.
 """
@@ -13,13 +13,30 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from fastrelay.borders import Agent, Delivery, DestinationQueue, Outcome, QueuedMessage, Report, Status
+from fastrelay.borders import (
+    Agent,
+    Content,
+    Delivery,
+    DestinationQueue,
+    Outcome,
+    QueuedMessage,
+    Report,
+    Status,
+)
+from fastrelay.cleanup.checks import ContentChecks
 from fastrelay.delivery.mapped import MappedDelivery
+from fastrelay.delivery.sent_contents import SentContents
+from fastrelay.delivery.slots import ContentUnreadable, content_of
 from fastrelay.rewrite._address import Address, from_external
-from fastrelay.rewrite.mapping import AddressTable, MappingFailed, Warnings
+from fastrelay.rewrite.mapping import AddressTable, MappingFailed, Trouble, Warnings
 from fastrelay.tables.pending import ask
 
 Warn = Callable[[bytes], None]
+Mapping = tuple[MappedDelivery, Warnings, list[tuple[bool, bytes]]]
+
+
+class ChecksFailed(MappingFailed):
+    """A table of smtp_header_checks or the like cannot answer."""
 
 
 class GenericMap:
@@ -51,9 +68,19 @@ class GenericAgent:
     """`make_agent` gets the Report that it is to call."""
 
     def __init__(
-        self, mapping: GenericMap, make_agent: Callable[[Report], Agent], report: Report, warn: Warn
+        self,
+        mapping: GenericMap,
+        make_agent: Callable[[Report], Agent],
+        report: Report,
+        warn: Warn,
+        checks: ContentChecks | None = None,
+        say: Warn | None = None,
     ) -> None:
+        """`checks` are smtp_header_checks and its family; `say` is for the lines of their actions."""
         self._mapping = mapping
+        self._warnings = Warnings()  # of the evaluation that is running
+        self._contents = SentContents(checks, self._map_in_header if mapping else None)
+        self.say = say or warn
         self.report = report
         self.warn = warn
         self.closing = False
@@ -69,23 +96,43 @@ class GenericAgent:
         self.closing = True
         await self._agent.close()
 
-    def map(self, delivery: Delivery) -> tuple[MappedDelivery, Warnings]:
+    def _map_in_header(self, address: bytes) -> bytes:
+        return self._mapping.external(address, self._warnings) if address else address
+
+    def map(self, delivery: Delivery) -> Mapping:
         """A pure evaluation: it may be run again."""
-        warnings = Warnings()
+        warnings = self._warnings = Warnings()
         message = delivery.message
         envelope = message.envelope
         given = delivery.addresses or [envelope.recipients[i].address for i in delivery.recipients]
         addresses = [self._mapping.external(address, warnings) for address in given]
         sender = self._mapping.external(envelope.sender, warnings) if envelope.sender else b""
+        content, lines = self._sent_content(message, warnings)
         copy = QueuedMessage(
             message.entry,
             message.queue_id,
             replace(envelope, sender=sender),
-            message.content,
+            content,
             message.load,
             message.activated,
         )
-        return MappedDelivery(delivery, copy, addresses), warnings
+        return MappedDelivery(delivery, copy, addresses), warnings, lines
+
+    def _sent_content(
+        self, message: QueuedMessage, warnings: Warnings
+    ) -> tuple[Content | None, list[tuple[bool, bytes]]]:
+        try:
+            stored = content_of(message)
+        except ContentUnreadable:
+            return None, []  # the agent will find that out for itself
+        content, inspection = self._contents.make(stored, message.queue_id)
+        if inspection is None:
+            return content, []
+        if inspection.failed:
+            for _, text in inspection.lines:
+                warnings.add_bare(text)
+            raise ChecksFailed(Trouble.LOOKUP, warnings)
+        return content, inspection.lines
 
     def _report_original(self, delivery: Delivery, outcomes: list[Outcome]) -> None:
         assert isinstance(delivery, MappedDelivery)
@@ -132,7 +179,7 @@ class _Slot:
                 self._ready = None
             self._queue.release()
 
-    async def _wait(self, delivery: Delivery, answer: Awaitable[tuple[MappedDelivery, Warnings]]) -> None:
+    async def _wait(self, delivery: Delivery, answer: Awaitable[Mapping]) -> None:
         try:
             self._ready = self._mapped(*await answer)
         except MappingFailed as failure:
@@ -145,15 +192,22 @@ class _Slot:
             else:
                 self._agent.reopen(self)
 
-    def _mapped(self, delivery: MappedDelivery, warnings: Warnings) -> MappedDelivery:
+    def _mapped(
+        self, delivery: MappedDelivery, warnings: Warnings, lines: list[tuple[bool, bytes]]
+    ) -> MappedDelivery:
         for text in warnings.lines(b""):
             self._agent.warn(text)
+        for is_warning, text in lines:
+            (self._agent.warn if is_warning else self._agent.say)(text)
         return delivery
 
     def _defer(self, delivery: Delivery, failure: MappingFailed) -> None:
         for text in failure.lines(delivery.message.queue_id):
             self._agent.warn(text)
-        self._put_off(delivery, b"smtp_generic_maps lookup error")
+        is_check = isinstance(failure, ChecksFailed)
+        self._put_off(
+            delivery, b"smtp header checks lookup error" if is_check else b"smtp_generic_maps lookup error"
+        )
 
     def _put_off(self, delivery: Delivery, text: bytes) -> None:
         outcomes = [Outcome(i, Status.DEFERRED, b"4.3.0", text) for i in delivery.recipients]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastrelay.cleanup._mime import MimeScanner
 from fastrelay.cleanup.checks import CheckTables, ContentChecks
@@ -71,6 +71,39 @@ def content_checks(config: Config, opener: CheckOpener, overrides: tuple[str, ..
         body=body,
         scanner=scanner if scans else None,
         report_eight_bit_header=eight_bit_header,
+        header_size_limit=settings.header_size_limit,
+        unavailable=TableError,
+    )
+
+
+def sent_checks(config: Config, overrides: Mapping[str, str], opener: CheckOpener) -> ContentChecks | None:
+    """smtp_header_checks and its family, for one transport."""
+    settings = section(ContentSettings, config)
+
+    def tables(name: str) -> CheckTables | None:
+        found = Maps(config.text(name, overrides), opener)
+        return CheckTables(name.encode(), found) if found else None
+
+    header, mime = tables("smtp_header_checks"), tables("smtp_mime_header_checks")
+    nested, body = tables("smtp_nested_header_checks"), tables("smtp_body_checks")
+    if not (header or mime or nested or body):
+        return None
+    scanner = MimeScanner(
+        nesting_limit=settings.mime_nesting_limit,
+        boundary_limit=settings.mime_boundary_length_limit,
+        line_limit=settings.line_length_limit,
+        body_limit=0,
+        disabled=bool(config.value("disable_mime_output_conversion", overrides)),
+        want_headers=bool(mime or nested),
+        want_lines=body is not None,
+    )
+    return ContentChecks(
+        header=header,
+        mime=mime,
+        nested=nested,
+        body=body,
+        scanner=scanner,
+        report_eight_bit_header=False,
         header_size_limit=settings.header_size_limit,
         unavailable=TableError,
     )

@@ -20,6 +20,7 @@ from fastrelay.delivery.mailboxes import DirectMailboxes, Mailboxes
 from fastrelay.delivery.smtp import SmtpAgent
 from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
 from fastrelay.delivery.virtual import VirtualAgent, VirtualParts
+from fastrelay.master.content import sent_checks
 from fastrelay.master.routing import Routing
 from fastrelay.tables import Maps
 
@@ -111,7 +112,14 @@ def make_agent(
             def make(report: Report) -> SmtpAgent:
                 return SmtpAgent(settings, report, lambda text: around.line(name, text), resolver)
 
-            return GenericAgent(generic, make, around.report, warning) if generic else make(around.report)
+            checks = sent_checks(config, overrides, routing.open_check)
+            if not generic and checks is None:
+                return make(around.report)
+
+            def line(text: bytes) -> None:
+                around.line(name, text)
+
+            return GenericAgent(generic, make, around.report, warning, checks, line)
         case "local":
             parts = LocalParts(
                 alias_maps=routing.maps("alias_maps"),

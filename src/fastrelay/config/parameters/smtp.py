@@ -81,6 +81,14 @@ _DIALOGUE = (
     integer(
         "smtp_connection_reuse_count_limit", "0", "How many messages a connection is used for; 0: no limit."
     ),
+    names(
+        "smtp_header_checks",
+        "",
+        "The tables that say what to do about headers as mail is sent, header_checks(5).",
+    ),
+    names("smtp_mime_header_checks", "", "The same for headers about MIME, and those of parts."),
+    names("smtp_nested_header_checks", "", "The same for headers of messages inside the message."),
+    names("smtp_body_checks", "", "The same for each line of what is no header."),
 )
 
 PARAMETERS = _TIMEOUTS + _SERVERS + _DIALOGUE
