@@ -3,6 +3,7 @@
 Replies, what cleanup logs, who gets what: content_cases.py has the messages, content_lab.py plays them.
 """
 
+import smtplib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,3 +32,13 @@ def test_postfix_does_the_same(configuration: str) -> None:
 def test_there_are_cases_enough() -> None:
     assert len({case.name for case in CASES}) == len(CASES) > 80
     assert {case.configuration for case in CASES} == set(CONFIGURATIONS)
+
+
+def test_a_map_of_header_addresses_that_cannot_answer() -> None:
+    main = {"sender_canonical_maps": "fail:none", "sender_canonical_classes": "header_sender"}
+    with Fastrelay(main) as relay, relay.smtp() as client:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail("s@s.example", ["r@r.example"], b"From: a@a.example\r\n\r\nx\r\n")
+        assert refused.value.args == (451, b"4.3.0 Error: queue file write error")
+        relay.wait_log("sender_canonical_maps map lookup problem for a@a.example -- message not accepted")
+        relay.wait_log('fail:none lookup error for "a@a.example"')

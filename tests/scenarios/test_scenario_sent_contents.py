@@ -42,12 +42,6 @@ ACTIONS += [
     "odd",
 ]
 HEADER = ["From: A B <a@a.example>", "To: b@b.example, Old <old@o.example>,", " other@x", "Subject: s"]
-    "From: A B <a@a.example>",
-    "To: b@b.example, Old <old@o.example>,",
-    " other@x",
-    "Subject: s",
-    "Reply-To: x@y.z",
-]
 HEADER += ["Reply-To: x@y.z", "MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=bb"]
 BODY = [
     "pre",

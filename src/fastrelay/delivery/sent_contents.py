@@ -63,6 +63,9 @@ class SentContents:
     def _headers(self, block: bytes, inspection: Inspection | None) -> Iterator[bytes]:
         for found in LOGICAL.finditer(block):
             raw = found[0]
+            rule = rule_of(
+                raw
+            )  # of what is stored: a replaced header is mapped as if it were that, as in Postfix
             if inspection is not None:
                 text = raw[raw[:1] == b"." : -2].replace(b"\r\n", b"\n")
                 answer = inspection.header(text)
@@ -72,15 +75,16 @@ class SentContents:
                     continue
                 if answer is not text:
                     raw = wire_form(answer, False)
-            yield self._mapped(raw)
+            yield self._mapped(raw, rule)
 
-    def _mapped(self, raw: bytes) -> bytes:
-        if self._addresses is None:
+    def _mapped(self, raw: bytes, rule: int) -> bytes:
+        if self._addresses is None or not rule & (Rule.SENDER | Rule.RECIPIENT):
             return raw
         name, _, value = raw.partition(b":")
-        rule = HEADER_RULES.get(name.rstrip(BLANKS).lower(), Rule(0))
-        if not rule & (Rule.SENDER | Rule.RECIPIENT):
-            return raw
         return (
             self._addresses.rewrite_header(name.rstrip(BLANKS), value[:-2], bool(rule & Rule.SENDER)) or raw
         )
+
+
+def rule_of(raw: bytes) -> int:
+    return HEADER_RULES.get(raw.partition(b":")[0].rstrip(BLANKS).lower(), 0)
