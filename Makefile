@@ -20,10 +20,10 @@ $(VENV)/tools: $(VENV)/bin/pip pyproject.toml
 $(VENV)/installed: $(VENV)/tools setup.py pyproject.toml
 	@extras=dev; if [ -e /usr/include/ldap.h ]; then extras=dev,ldap; \
 	else echo 'no ldap: tables: apt-get install libldap-dev libsasl2-dev; touch pyproject.toml; make'; fi; \
-	$(BIN)/pip install -q --no-build-isolation -e ".[$$extras]"
+	FASTRELAY_ONLY=none $(BIN)/pip install -q --no-build-isolation -e ".[$$extras]"
 	touch $@
 
-# after the first time only what changed is compiled
+# pip compiles nothing, so that it is done once; after the first time only what changed is compiled
 $(VENV)/built: $(VENV)/installed $(SOURCES)
 	$(BIN)/python setup.py -q build_ext --inplace
 	touch $@
