@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-PYTHON = ["fastrelay.tables.cdb", "fastrelay.tables.tcp", "fastrelay.tables.socketmap", "fastrelay.tables.redis",
+PYTHON = ["fastrelay.tables.tcp", "fastrelay.tables.socketmap", "fastrelay.tables.redis",
           "fastrelay.tables.memcache"]  # fmt: skip
 
 if sys.argv[1:] == ["--list"]:
