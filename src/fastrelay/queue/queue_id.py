@@ -7,6 +7,7 @@ base 51.
 """
 
 SHARD_BITS = 8
+_SHARD = (1 << SHARD_BITS) - 1
 _EPOCH = 1704067200  # 2024-01-01: keeps the short form at 14 digits until 2032
 _BASE52 = b"0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALUE = {digit: value for value, digit in enumerate(_BASE52)}
@@ -21,13 +22,15 @@ def number(microseconds: int, shard: int) -> int:
 
 def shard_of(message_id: int) -> int:
     """The shard that a message is in."""
-    return message_id & ((1 << SHARD_BITS) - 1)
+    return message_id & _SHARD
 
 
 def encode(message_id: int, long: bool) -> bytes:
     """The queue id that logs and tools show."""
-    seconds, microseconds = divmod(message_id >> SHARD_BITS, 1_000_000)
-    shard = message_id & ((1 << SHARD_BITS) - 1)
+    moment = message_id >> SHARD_BITS
+    seconds = moment // 1_000_000
+    microseconds = moment - seconds * 1_000_000
+    shard = message_id & _SHARD
     if long:
         return _digits(seconds, 52, 6) + _digits(microseconds, 52, 4) + b"z" + _digits(_INODE + shard, 51, 1)
     if seconds < _EPOCH:

@@ -32,7 +32,7 @@ MEMORY_SWEEPS = 0.9  # of fastrelay_content_memory_limit, above which MAIL gets 
 class Client:
     """Who is at the other end, and what that means here; mynetworks is asked when a restriction asks."""
 
-    __slots__ = ("_networks", "_trusted", "address", "is_local", "name")
+    __slots__ = ("_networks", "_trusted", "address", "is_local", "name", "trace")
 
     def __init__(self, name: bytes, address: bytes, networks: AddressMatcher, is_local: bool) -> None:
         self.name = name
@@ -40,6 +40,7 @@ class Client:
         self.is_local = is_local  # of local_header_rewrite_clients
         self._networks = networks
         self._trusted: bool | None = None
+        self.trace: tuple[bytes, bytes, bytes] | None = None  # (HELO name, protocol, begin of Received)
 
     @property
     def in_mynetworks(self) -> bool:
@@ -193,12 +194,15 @@ class Service:
             return False
 
     def _make_received(self, session: Any, now: float) -> bytes:
-        recipients = session.transaction.recipients
-        client = self._received.client(
-            session.helo, session.client.name, session.client.address, session.with_protocol
-        )
+        client, transaction = session.client, session.transaction
+        helo, protocol = session.helo, session.with_protocol
+        trace = client.trace
+        if trace is None or trace[0] is not helo or trace[1] is not protocol:
+            begin = self._received.client(helo, client.name, client.address, protocol)
+            trace = client.trace = (helo, protocol, begin)
+        recipients = transaction.recipients
         recipient = recipients[0].address if len(recipients) == 1 else b""
-        return self._received.make(client, session.transaction.queue_id, recipient, now)
+        return self._received.make(trace[2], transaction.queue_id, recipient, now)
 
     def _make_dates(self, now: float) -> tuple[bytes, bytes]:
         self._clock.show(now)
