@@ -48,6 +48,13 @@ class Lab:
         path = self.directory / "maillog"
         return path.read_text().splitlines() if path.exists() else []
 
+    def put_back_times(self, seconds: float) -> None:
+        """As if the run before had been then."""
+        (path,) = (self.directory / "metrics").iterdir()
+        path.write_text(
+            re.sub(r"^(\w+_timestamp_seconds\{.*\}) .*$", rf"\1 {seconds}", path.read_text(), flags=re.M)
+        )
+
     def metric(self, name: str) -> float:
         (path,) = (self.directory / "metrics").iterdir()
         found = re.search(
@@ -99,7 +106,7 @@ def test_nothing_new_leaves_the_file_alone(lab: Lab) -> None:
 def test_too_many_that_vanish_are_refused_until_forced(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
     lab.put(200)
     lab.run()
-    succeeded = lab.metric("last_success_timestamp_seconds")
+    lab.put_back_times(1000)
     lab.put(179)
     assert lab.run() == Status.REFUSED
     assert lab.get(b"user199@customer.example") == b"OK"
@@ -109,8 +116,8 @@ def test_too_many_that_vanish_are_refused_until_forced(lab: Lab, capfd: pytest.C
     assert "and 1 more" in said
     assert "status=refused" in lab.log[-1]
     assert [lab.metric(name) for name in ("status", "removed")] == [2, 21]
-    assert lab.metric("last_success_timestamp_seconds") == pytest.approx(succeeded, abs=1)
-    assert lab.metric("last_run_timestamp_seconds") > lab.metric("last_success_timestamp_seconds")
+    assert lab.metric("last_success_timestamp_seconds") == 1000
+    assert lab.metric("last_run_timestamp_seconds") > 1000
     assert lab.run("--force", "--dry-run") == Status.DONE
     assert "status=would be updated" in capfd.readouterr().out
     assert lab.get(b"user199@customer.example") == b"OK"
