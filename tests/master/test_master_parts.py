@@ -1,11 +1,12 @@
 """The supervisor's small parts by themselves: addresses, back-off, the channel, the lock, directories."""
 
 import contextlib
+import multiprocessing
 import os
 import socket
 
 import pytest
-from mail_system import inet_service
+from mail_system import free_port, inet_service
 
 from fastrelay.config import load
 from fastrelay.master import channel, directories, listeners, lock
@@ -63,6 +64,32 @@ def test_both_wildcards_share_a_port_and_every_worker_has_its_socket():
             client.connect((host, port))
     for one in found:
         one.close()
+
+
+def test_of_two_that_start_at_once_one_gets_the_port():
+    """Both would get half of the mail each: SO_REUSEPORT lets every one of ours in."""
+    rounds, both = 300, multiprocessing.get_context("fork")
+    together, won = both.Barrier(2, timeout=20), both.SimpleQueue()
+    addresses = [(int(socket.AF_INET), "127.0.0.1", free_port()) for _ in range(rounds)]
+
+    def start():
+        bound = []
+        for number, address in enumerate(addresses):
+            together.wait()
+            with contextlib.suppress(FatalError):
+                bound.append((number, listeners.bind(address, 2)))
+        together.wait()  # and kept until both are done
+        won.put([number for number, _ in bound])
+
+    processes = [both.Process(target=start) for _ in range(2)]
+    for process in processes:
+        process.start()
+    numbers = won.get() + won.get()
+    for process in processes:
+        process.join()
+    assert len(numbers) == len(set(numbers)), "one port, two mail systems"
+    assert len(numbers) > rounds // 2
+
 
 
 def test_only_smtpd_of_inet_services_is_ours():

@@ -1,8 +1,9 @@
 """The sockets that workers listen on, bound by master while it may, and kept open by it.
 
 Each service has one SO_REUSEPORT socket a worker: the kernel spreads connections, and those in the
-backlog of a worker that died wait for its successor. SO_REUSEPORT would let a second mail system share
-our port without a word, so each address is first bound without it.
+backlog of a worker that died wait for its successor. SO_REUSEPORT would let a second mail system share our
+port without a word, so the first socket of an address listens without it, and is kept: of two that start at
+the same moment one is refused.
 """
 
 from __future__ import annotations
@@ -81,27 +82,36 @@ def _resolve(name: str, port: int, allowed: list[socket.AddressFamily]) -> list[
 
 
 def bind(address: Address, workers: int) -> list[socket.socket]:
-    """One listening socket a worker."""
-    _bind_one(address, reuse_port=False).close()
-    return bind_more(address, workers)
+    """One listening socket a worker; 0 workers only asks whether the address is free."""
+    first = _bind_one(address, shared=False)
+    if not workers:
+        first.close()
+        return []
+    try:
+        return [first, *bind_more(address, workers - 1)]
+    except FatalError:
+        first.close()
+        raise
 
 
 def bind_more(address: Address, count: int) -> list[socket.socket]:
     """Further sockets beside those that we have already."""
-    return [_bind_one(address, reuse_port=True) for _ in range(count)]
+    return [_bind_one(address, shared=True) for _ in range(count)]
 
 
-def _bind_one(address: Address, reuse_port: bool) -> socket.socket:
+def _bind_one(address: Address, shared: bool) -> socket.socket:
+    """`shared`: beside others of ours. The first one listens alone, and lets others in from then on."""
     family, host, port = address
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if reuse_port:
+        if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
-        listener.listen(BACKLOG if reuse_port else 1)
+        listener.listen(BACKLOG)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setblocking(False)
     except OSError as error:
         listener.close()
