@@ -91,7 +91,6 @@ def test_of_two_that_start_at_once_one_gets_the_port():
     assert len(numbers) > rounds // 2
 
 
-
 def test_only_smtpd_of_inet_services_is_ours():
     mine = inet_service(25)
     assert listeners.smtpd_services([mine]) == [mine]

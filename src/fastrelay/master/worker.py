@@ -85,6 +85,7 @@ class Worker:
         self._due: asyncio.TimerHandle | None = None
         self._due_at = 0.0  # epoch seconds
         self._stopping: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[None] = loop.create_future()
         self._receiver = channel.Receiver()
         self._mailboxes = transports.make_mailboxes(config, context.mailbox_helper)
         self.routing = Routing(config, self.log.error, self.log.warning)
@@ -158,7 +159,12 @@ class Worker:
 
     # Life
 
-    async def start(self) -> None:
+    async def live(self) -> None:
+        """From start to a clean stop, in one run of the loop: a signal between two runs would be lost."""
+        await self._start()
+        await self._ended
+
+    async def _start(self) -> None:
         await self._recover()
         self.spool.start()
         self.loop.add_reader(self.spool.wake_fd, self._batch_done)
@@ -215,7 +221,7 @@ class Worker:
         self.spool.stop()
         self.names.close()
         self.log.flush()
-        self.loop.stop()
+        self._ended.set_result(None)
 
     def _connections(self) -> int:
         return sum(service.connection_count for service in self.services + self._retired)
@@ -410,5 +416,4 @@ def run(context: WorkerContext) -> None:
     asyncio.set_event_loop(loop)
     worker = Worker(context, loop)
     loop.set_exception_handler(worker.crashed)
-    loop.run_until_complete(worker.start())
-    loop.run_forever()
+    loop.run_until_complete(worker.live())
