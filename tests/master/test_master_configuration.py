@@ -3,7 +3,7 @@
 import pytest
 
 from fastrelay.config import ConfigError
-from fastrelay.master import configuration
+from fastrelay.master import configuration, proxymap
 
 MAIN = """\
 compatibility_level = 3.6
@@ -41,3 +41,19 @@ def test_refused_in_master_cf(tmp_path):
 def test_taken(tmp_path):
     line = "fastrelay_dns_servers = 127.0.0.1:5353\nproxy_interfaces = 192.0.2.1\nsmtp_tcp_port = 2525"
     configuration.load(write(tmp_path, line))
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "wanted"),
+    [
+        ("virtual_alias_maps = proxy:ldap:/x", "", True),
+        ("virtual_alias_maps = pipemap:{hash:/x, proxy:tcp:127.0.0.1:1}", "", True),
+        ("my = ldap\nvirtual_alias_maps = proxy:$my:/x", "", True),
+        ("my = /etc/x", " -o smtp_generic_maps=proxy:sqlite:$my", True),
+        ("my = proxy:${", "", False),
+        ("virtual_alias_maps = proxy:hash:/x, ldap:/y", "", False),
+        ("virtual_alias_maps = proxy: ldap:/y", "", False),
+    ],
+)
+def test_who_needs_proxymap(tmp_path, line, option, wanted):
+    assert proxymap.is_wanted(configuration.load(write(tmp_path, line, option))) is wanted

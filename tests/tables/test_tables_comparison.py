@@ -200,6 +200,7 @@ NAMED = {
     "unionmap:{pipemap:{inline:{a=b},inline:{b=c}},unionmap:{static:1,static:2},randmap:{9}}": b"a b",
     "unionmap:{static:a,fail:b}": b"a",
     "unionmap:{inline:{a=}, inline:{a=x}, inline:{b=}}": b"a b",
+    "unionmap:{inline:{a=x,b=,c=}, inline:{a=,b=,c=x}, inline:{a=y,b=}, static:{ }}": b"a b c d",
     "unionmap:{static:a}x": b"a",
     "unionmap:{ {static:a} }": b"a",
     "regexp:{ {/^f(o*)$/ got $1}, {/x/ y} }": b"foo x z",

@@ -42,6 +42,9 @@ k8: "unterminated
 k9: (unterm
 k10: [unterm
 k13: ,a,,b,
+k14: x\0y
+\0k15: z
+k16\0: z
 """
 
 
@@ -121,15 +124,27 @@ def test_usage(tools: Tools, args: list[str]) -> None:
 
 
 def test_bad_lines_are_named_by_number_and_left_out(tools: Tools) -> None:
-    tools.write("t", b"good 1\n\xff bad\nlonely\n" + b"x" * 600 + b" long\n  indented\n" + b"end 2\n")
+    tools.write("t", b"good 1\n\xff bad\nlonely\n" + b"end 2\n")
     answer = tools.ours("t")
     assert answer.status == 0
-    assert [line.split(":")[2].split(",")[1] for line in answer.err.splitlines()] == [
-        " line 2",
-        " line 3",
-        " line 4",
-    ]
+    assert [line.split(":")[2].split(",")[1] for line in answer.err.splitlines()] == [" line 2", " line 3"]
     assert tools.ours("-s", "t").out == b"end\t2\ngood\t1\n"
+
+
+@pytest.mark.parametrize("program", ["postmap", "postalias"])
+def test_a_key_that_no_table_can_have_leaves_the_table_as_it_is(tools: Tools, program: str) -> None:
+    between = ": " if program == "postalias" else " "
+    tools.write("t", f"good{between}1\n")
+    assert tools.ours("t", program=program).status == 0
+    for long in ("x" * 511, "\u00e9" * 300):
+        tools.write("t", f"new{between}2\n\n{long}{between}y\n")
+        answer = tools.ours("t", program=program)
+        assert answer.status == 1
+        assert answer.err.startswith(f"{program}: fatal: t, line 3: key is longer than 510 bytes: ")
+        assert tools.ours("-q", "good", "t", program=program).out == b"1\n"
+    added = tools.ours("-i", "t", program=program, stdin=f"new{between}2\n{'x' * 511}{between}y\n".encode())
+    assert (added.status, tools.ours("-q", "new", "t", program=program).status) == (1, 1)
+    assert added.err.startswith(f"{program}: fatal: stdin, line 2: key is longer")
 
 
 def test_spilled_runs_make_the_same_table(tools: Tools) -> None:

@@ -47,7 +47,7 @@ class Reading:
     def entries(
         self, lines: Iterable[bytes], name: str, first: int = 1
     ) -> Iterator[tuple[int, bytes, bytes]]:
-        """(line, folded key, value); what cannot be stored is complained about and left out."""
+        """(line, folded key, value); Fatal for a key that no table can have, so that none is lost unnoticed."""
         fold: Fold = choose_fold(self.fold, self.utf8)
         for line, key, value in self.read(lines, Entries(name, self.utf8, self.warn, first)):
             folded = fold(key)
@@ -55,8 +55,7 @@ class Reading:
                 continue
             problem = key_problem(folded)
             if problem is not None:
-                self.warn(f"{name}, line {line}: {problem}")
-                continue
+                raise Fatal(f"{name}, line {line}: {problem}")
             try:
                 yield line, folded, self.convert(value) if self.convert else value
             except ValueError as error:

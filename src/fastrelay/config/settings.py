@@ -10,7 +10,7 @@ import dataclasses
 import os
 import socket
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,6 +97,15 @@ class Config:
     def text(self, name: str, overrides: Overrides | None = None) -> str:
         """The expanded value; "" when nothing defines the name."""
         return self._text(name, self.scope(overrides) if overrides else self._scope)
+
+    def texts(self) -> Iterator[str]:
+        """All that main.cf and the -o of master.cf set, expanded; a name of the user's own that cannot be, as it is."""
+        for overrides in (None, *(service.overrides for service in self.services)):
+            for name, raw in (self.main if overrides is None else overrides).items():
+                try:
+                    yield self.text(name, overrides)
+                except ConfigError:
+                    yield raw
 
     def value(self, name: str, overrides: Overrides | None = None) -> Value:
         """The typed value of a declared parameter."""

@@ -46,13 +46,12 @@ Reply = bytes | Awaitable[bytes]
 
 def is_wanted(config: Config) -> bool:
     """Does a parameter name a table for it?"""
-    values = [*config.main.values(), *(value for entry in config.entries for value in entry.options)]
-    return any(asks_a_server(split_list(value[at:])[0]) for value in values for at in _mentions(value))
+    return any(asks_a_server(split_list(text[at:])[0]) for text in config.texts() for at in _mentions(text))
 
 
-def _mentions(value: str) -> list[int]:
-    """Where in `value` a proxied table's name begins."""
-    return [match.end() for match in re.finditer(r"proxy:(?=[^\s,])", value)]
+def _mentions(text: str) -> list[int]:
+    """Where in `text` a proxied table's name begins."""
+    return [match.end() for match in re.finditer(r"proxy:(?=[^\s,])", text)]
 
 
 def serve(listener: socket.socket, config: Config, log: Log) -> None:

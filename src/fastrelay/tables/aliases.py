@@ -21,7 +21,8 @@ Token = tuple[str, bytes]  # one of the above, or the operator itself as text; a
 
 def read_aliases(lines: Iterable[bytes], how: Entries) -> Iterator[tuple[int, bytes, bytes]]:
     """(line number, name, value) of each good line; the others are complained about and left out."""
-    for number, line in logical_lines(lines, lambda text: how.complain(f"{how.name}: {text}")):
+    for number, text in logical_lines(lines, lambda said: how.complain(f"{how.name}: {said}")):
+        line = text.partition(b"\0")[0]  # as C sees it
         where = f"{how.name}, line {number}:"
         if how.utf8 and not is_utf8(line):
             how.complain(f'{where} non-UTF-8 input "{printable(line)}" -- ignoring this line')

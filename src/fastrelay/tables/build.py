@@ -222,7 +222,7 @@ def _read_some(path: str, after: bytes) -> tuple[int, bytes, int]:
 def key_problem(key: bytes) -> str | None:
     """Why a key cannot be stored."""
     if len(key) > MAX_KEY:
-        return f'key is longer than {MAX_KEY} bytes: "{printable(key[:40])}..." -- ignoring this line'
+        return f'key is longer than {MAX_KEY} bytes: "{printable(key[:40])}..."'
     if b"\0" in key:
-        return f'key has a NUL in it: "{printable(key)}" -- ignoring this line'
+        return f'key has a NUL in it: "{printable(key[:40])}"'
     return None

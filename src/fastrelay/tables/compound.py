@@ -88,4 +88,8 @@ class UnionTable(CompoundTable):
             answers = ask_each(lambda member: member.get(key), self._members)
         else:
             answers = [member.get(key) for member in self._members]
-        return b",".join([answer for answer in answers if answer]) or None
+        found = b""
+        for answer in answers:
+            if answer is not None:
+                found += b"," + answer if found else answer  # an empty one leaves its comma, as in Postfix
+        return found or None

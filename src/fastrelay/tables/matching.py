@@ -144,7 +144,8 @@ class _Problem:
     error: TableError
 
     def matches(self, subject: bytes) -> bool:
-        raise self.error
+        """A new error each time: one that is raised often would gather its tracebacks."""
+        raise TableError(self.error.label, self.error.reason, self.error.unavailable)
 
 
 def _search(steps: list[Step], subject: bytes) -> bool:
