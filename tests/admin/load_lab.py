@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from support.ports import free_port
+from support.relay import PATIENCE, until
 
 FASTRELAY = [sys.executable, "-m", "fastrelay"]
 
@@ -35,7 +37,7 @@ class SinkProcess:
         return self.ended()
 
     def ended(self) -> dict[str, int]:
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=PATIENCE)
         assert (self.process.returncode, err) == (0, "")
         return json.loads(out)
 
@@ -88,15 +90,9 @@ def source(*options: object) -> tuple[int, dict]:
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*FASTRELAY, *map(str, words)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*FASTRELAY, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE)
     assert "Traceback" not in done.stderr
     return done
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Relay:
@@ -120,7 +116,7 @@ class Relay:
         )
         self.directory = directory
         self.process = subprocess.Popen([*FASTRELAY, "-c", str(directory), "start-fg"])
-        until(self.answers, 20)
+        until(self.answers)
 
     def answers(self) -> bool:
         assert self.process.poll() is None
@@ -135,14 +131,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        assert self.process.wait(20) == 0
-
-
-def until(true, timeout: float = 10) -> None:
-    end = time.monotonic() + timeout
-    while not true():
-        assert time.monotonic() < end, "still not"
-        time.sleep(0.02)
+        assert self.process.wait(60) == 0
 
 
 def cpu_seconds(pid: int) -> float:

@@ -4,6 +4,7 @@ import sys
 import types
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "master"))
 
 from mail_system import StandIn

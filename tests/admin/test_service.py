@@ -6,10 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from support.ports import free_port
+from support.relay import PATIENCE, until
 
 STAND_IN = Path(__file__).parent / "stand_in.py"
 
@@ -17,9 +19,7 @@ STAND_IN = Path(__file__).parent / "stand_in.py"
 class House:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.write()
 
     def write(self, **more: str) -> None:
@@ -41,13 +41,13 @@ class House:
         return [sys.executable, str(STAND_IN), str(self.directory), *words]
 
     def run(self, *words: str) -> tuple[int, str]:
-        done = subprocess.run(self.words(*words), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(self.words(*words), capture_output=True, text=True, timeout=PATIENCE)
         assert "Traceback" not in done.stderr
         return done.returncode, done.stderr + done.stdout
 
     def answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+            with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
                 return client.recv(100) != b""
         except ConnectionRefusedError:
             return False
@@ -102,11 +102,9 @@ def test_foreground_stops_cleanly_on_sigterm_and_sigint(house):
     for number in (signal.SIGTERM, signal.SIGINT):
         process = subprocess.Popen(house.words("start-fg"))
         try:
-            while not house.answers():
-                assert process.poll() is None
-                time.sleep(0.05)
+            until(lambda process=process: process.poll() is not None or house.answers())
             process.send_signal(number)
-            assert process.wait(20) == 0
+            assert process.wait(PATIENCE) == 0
         finally:
             process.kill()
             process.wait()

@@ -14,6 +14,7 @@ from load_lab import FASTRELAY, SinkProcess, run
 
 from fastrelay.load.keep import MaildirKeeper
 from fastrelay.load.sink import Sink, SinkConnection
+from support.relay import PATIENCE
 
 MESSAGE = b"Subject: x\r\n\r\n..two\r\n.\r\r\nlast\r\n"  # as it is on the wire, without the dot
 GROUP = b"MAIL FROM:<a@b.example> BODY=8BITMIME\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"
@@ -48,7 +49,7 @@ def test_plain_output_and_both_signals():
         assert process.stdout.readline().startswith("listening on 127.0.0.1:")
         assert process.stderr.readline().endswith("(0/s, 0 open)\n")
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0 and "Traceback" not in err
         assert out == "connections 0 messages 0 recipients 0 bytes 0 rejected 0 dropped 0 lost 0\n"
 
@@ -83,7 +84,7 @@ def test_maildir_that_cannot_be_written_gives_451(tmp_path):
         talk.send(GROUP + MESSAGE + b".\r\n")
         assert talk.codes(4) == [250, 250, 354, 451]
         sink.process.terminate()
-        assert "cannot keep a message" in sink.process.communicate(timeout=10)[1]
+        assert "cannot keep a message" in sink.process.communicate(timeout=PATIENCE)[1]
 
 
 class Wire:
@@ -243,15 +244,15 @@ def test_latency_and_tarpit():
     with SinkProcess("--latency", "dot=200", "--latency", "20-30") as sink:
         begun = time.monotonic()
         talk = greeted(sink)
-        assert 0.018 <= time.monotonic() - begun < 0.2
+        assert time.monotonic() - begun >= 0.018
         begun = time.monotonic()
         talk.send(GROUP + b".\r\nNOOP\r\n")
         assert talk.codes(5) == [250, 250, 354, 250, 250]
-        assert 0.2 <= time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun >= 0.2
     with SinkProcess("--tarpit", "100") as sink:
         talk, begun = sink.connect(), time.monotonic()
         assert len(talk.line()) == 39
-        assert 0.3 <= time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun >= 0.3
         talk.send(b"NOOP\r\nQUIT\r\n")
         assert talk.codes(3) == [250, 221, -1]
         assert time.monotonic() - begun > 0.6
@@ -308,7 +309,7 @@ def test_swaks(tmp_path):
     with SinkProcess("--maildir", str(tmp_path), "--max-messages", "1") as sink:
         done = subprocess.run(
             ["swaks", "--server", sink.address, "--from", "a@b.example", "--to", "c@d.example,e@d.example"],
-            capture_output=True, text=True, timeout=30,
+            capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
         assert sink.ended()["recipients"] == 2

@@ -7,14 +7,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
-from load_lab import FASTRELAY, Relay, SinkProcess, cpu_seconds, free_port, run, source, until
+from load_lab import FASTRELAY, Relay, SinkProcess, cpu_seconds, run, source
 
 from fastrelay.load.messages import MadeUp, Uuids, find_files, ready
 from fastrelay.load.report import Report, Times
+from support.ports import free_port
+from support.relay import PATIENCE, until
 
 HERE = "127.0.0.1:1"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -69,8 +70,8 @@ def test_progress_bar_on_a_terminal_only():
     terminal, other_end = pty.openpty()
     with SinkProcess() as sink:
         done = subprocess.run(
-            [*FASTRELAY, "source", "--rate", "10", "--messages", "8", sink.address],
-            stdout=subprocess.PIPE, stderr=other_end, timeout=30,
+            [*FASTRELAY, "source", "--rate", "20", "--messages", "30", sink.address],
+            stdout=subprocess.PIPE, stderr=other_end, timeout=PATIENCE,
         )  # fmt: skip
     os.close(other_end)
     shown = os.read(terminal, 100000)
@@ -125,32 +126,31 @@ def test_lost_connections_are_counted_and_the_run_ends(stage, pipelining):
 def test_nobody_there_and_silence():
     status, report = source("--messages", 3, f"127.0.0.1:{free_port()}")
     assert (status, report["errors"]) == (1, {"connect: Connection refused": 3})
-    with SinkProcess("--latency", "dot=5000") as sink:
-        begun = time.monotonic()
-        status, report = source("--messages", 1, "--timeout", 0.5, sink.address)
+    with SinkProcess("--latency", "dot=3600000") as sink:
+        status, report = source("--messages", 1, "--timeout", 1, sink.address)
         assert (status, report["errors"]) == (1, {"dot: timed out": 1})
-        assert time.monotonic() - begun < 4
 
 
 def test_rate_and_duration():
     with SinkProcess() as sink:
         status, report = source("--rate", 50, "--duration", 1, "--sessions", 3, sink.address)
-        assert status == 0 and 40 <= report["accepted"] <= 52
-        assert 0.9 <= report["seconds"] < 2
+        assert status == 0 and 5 <= report["accepted"] <= 50 * report["seconds"] + 2
+        assert report["seconds"] >= 0.9
         status, report = source("--duration", 0.3, sink.address)
-        assert status == 0 and report["started"] == report["accepted"] > 10
+        assert status == 0 and report["started"] == report["accepted"] > 0
 
 
-def test_an_interrupt_finishes_what_is_under_way():
-    with SinkProcess() as sink:
+def test_an_interrupt_finishes_what_is_under_way(tmp_path):
+    with SinkProcess("--maildir", str(tmp_path)) as sink:
         for number in (signal.SIGINT, signal.SIGTERM):
+            before = len(os.listdir(tmp_path / "new"))
             process = subprocess.Popen(
                 [*FASTRELAY, "source", "--rate", "20", "--messages", "1000", sink.address],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
-            time.sleep(1)
+            until(lambda before=before: len(os.listdir(tmp_path / "new")) > before)
             process.send_signal(number)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=PATIENCE)
             accepted, of = re.match(r"accepted (\d+) of (\d+) messages", out).groups()
             assert (process.returncode, err) == (128 + number, "") and accepted == of != "0"
 
@@ -353,12 +353,14 @@ def test_quickstart(tmp_path, number):
         path = f"PATH={os.path.dirname(sys.executable)}:$PATH; "
         for what in ("send a message", "send a thousand", "list the queue"):
             command = next(line.split(what)[1] for line in said.splitlines() if what in line)
-            done = subprocess.run(path + command, shell=True, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                path + command, shell=True, capture_output=True, text=True, timeout=PATIENCE
+            )
             assert done.returncode == 0, done
         new = place / "run/received/new"
         until(lambda: len(os.listdir(new)) == 1001)
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.stdout.close()

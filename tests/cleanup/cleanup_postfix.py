@@ -8,20 +8,15 @@ import pwd
 import re
 import shutil
 import smtplib
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from support.ports import free_port
+
 USABLE = os.geteuid() == 0 and shutil.which("postfix") is not None
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class Postfix:
@@ -70,17 +65,17 @@ class Postfix:
 
     def start(self) -> None:
         command = ["postfix", "-c", str(self.dir / "etc"), "start"]
-        started = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        started = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert started.returncode == 0, started.stderr
 
     def stop(self) -> None:
-        subprocess.run(["postfix", "-c", str(self.dir / "etc"), "stop"], capture_output=True, timeout=30)
+        subprocess.run(["postfix", "-c", str(self.dir / "etc"), "stop"], capture_output=True, timeout=60)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def send(self, contents: list[bytes]) -> list[str]:
         """Send each as it is, with CRLF.CRLF behind it, from s@x.example; the queue ids."""
         queue_ids = []
-        with smtplib.SMTP("127.0.0.1", self.port, "c.example", timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", self.port, "c.example", timeout=60) as client:
             client.ehlo()
             for content in contents:
                 client.mail("s@x.example")
@@ -93,7 +88,7 @@ class Postfix:
                 queue_ids.append(text.split()[-1].decode())
         return queue_ids
 
-    def fetch(self, count: int, timeout: float = 20) -> dict[str, bytes]:
+    def fetch(self, count: int, timeout: float = 60) -> dict[str, bytes]:
         """Delivered messages by queue id, from our Received header on."""
         end = time.monotonic() + timeout
         box = self.dir / "mail/box/new"

@@ -73,7 +73,7 @@ def run(make_agent, *deliveries):
         queue = OneQueue(*deliveries)
         agent = make_agent(lambda delivery, outcomes: reports.append(outcomes))
         agent.open_slot(queue)
-        await asyncio.wait_for(queue.done.wait(), 20)
+        await asyncio.wait_for(queue.done.wait(), 60)
         await agent.close()
         assert queue.released == 1
         return reports

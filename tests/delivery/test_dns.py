@@ -100,14 +100,10 @@ def test_null_mx_bounces():
 
 def test_nxdomain_bounces_and_servfail_defers():
     start = b"Host or domain name not found. Name service error for name="
-    (gone, broken, silent, no_data), _ = lookup(
-        {"broken.test": "SERVFAIL", "silent.test": "SILENT", "empty.test": ["TXT hello"]},
-        b"gone.test",
-        b"broken.test",
-        b"silent.test",
-        b"empty.test",
-        fastrelay_dns_timeout=0.3,
+    (gone, broken, no_data), _ = lookup(
+        {"broken.test": "SERVFAIL", "empty.test": ["TXT hello"]}, b"gone.test", b"broken.test", b"empty.test"
     )
+    silent, _ = lookup({"silent.test": "SILENT"}, b"silent.test", fastrelay_dns_timeout=0.3)
     fails(gone, Status.BOUNCED, b"5.4.4", start + b"gone.test type=A: Host not found")
     fails(broken, Status.DEFERRED, b"4.4.3", start + b"broken.test type=MX: Host not found, try again")
     fails(silent, Status.DEFERRED, b"4.4.3", start + b"silent.test type=MX: Host not found, try again")
@@ -187,7 +183,7 @@ def test_forbidden_networks_hold_for_the_recipients_own_domain_only():
 def test_caps():
     zone: dict[str, Any] = {"x.test": [f"MX {i} m{i}.x.test." for i in range(150)]}
     zone |= {f"m{i}.x.test": [f"A 192.0.2.{j}" for j in range(1, 30)] for i in range(150)}
-    servers, queries = lookup(zone, b"x.test", fastrelay_dns_timeout=5.0)
+    servers, queries = lookup(zone, b"x.test")
     assert len(servers) == 5
     assert len(queries) < 60
 

@@ -51,8 +51,10 @@ def test_a_fault_of_ours_is_heard_and_the_slot_closed():
         )
         queue = OneQueue(make_delivery(b"u@x"))
         SlotAgent(broken, lambda *_: None).open_slot(queue)
-        await asyncio.wait_for(queue.done.wait(), 5)
-        await asyncio.sleep(0.01)
+        await asyncio.wait_for(queue.done.wait(), 60)
+        async with asyncio.timeout(60):
+            while not heard:
+                await asyncio.sleep(0.01)
         return queue.released, heard
 
     released, heard = asyncio.run(go())

@@ -54,7 +54,7 @@ def ask(sock, *requests, data=b"content\n"):
     async def go():
         client = MailboxClient(sock)
         try:
-            return await asyncio.wait_for(asyncio.gather(*(client.deliver(r, data) for r in requests)), 20)
+            return await asyncio.wait_for(asyncio.gather(*(client.deliver(r, data) for r in requests)), 60)
         finally:
             client.close()
 
@@ -124,7 +124,7 @@ def test_unknown_system_user(helper):
 def test_malformed_request_is_answered(helper):
     """A child that cannot make sense of a request dies, and its parent answers."""
     sock = helper[0]
-    sock.settimeout(10)
+    sock.settimeout(60)
     sock.send(HEAD.pack(7, 99, USER, USER) + b"u/")
     assert int.from_bytes(sock.recv(1000)[:8], "big") == 7
     [result] = ask(sock, Request(Kind.VIRTUAL, b"u/", USER, USER))
@@ -146,7 +146,7 @@ def test_helper_that_dies_under_way_defers(helper):
         waiting = asyncio.ensure_future(client.deliver(Request(Kind.VIRTUAL, b"u/", USER, USER), b"x"))
         await asyncio.sleep(0.1)
         os.kill(pid, signal.SIGKILL)
-        result = await asyncio.wait_for(waiting, 10)
+        result = await asyncio.wait_for(waiting, 60)
         later = await client.deliver(Request(Kind.VIRTUAL, b"u/", USER, USER), b"x")
         client.close()
         return result, later

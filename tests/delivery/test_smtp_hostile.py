@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,21 +52,21 @@ def verdict(outcomes: list[Outcome], status: Status, dsn: bytes, *words: bytes) 
 
 
 async def silent(talk: Conversation) -> None:
-    await asyncio.sleep(30)
+    await asyncio.sleep(3600)
 
 
 async def trickle(talk: Conversation) -> None:
-    for byte in b"220 mx.test ESMTP hello and so on for quite a while":
-        talk.writer.write(bytes((byte,)))
+    talk.writer.write(b"220 ")
+    while True:
+        talk.writer.write(b"x")
         await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("script", [silent, trickle])
 def test_o01_silent_or_trickled_greeting(script: Script):
-    began = time.monotonic()
+    """The server would go on for ever: that there is an outcome is the deadline's doing."""
     outcomes, _, lab = try_one(script, smtp_helo_timeout=0.4)
     verdict(outcomes, DEFERRED, b"4.4.2", b"timed out while receiving the initial server greeting")
-    assert time.monotonic() - began < 2
     assert len(lab.queue.failures) == 1
 
 
@@ -107,9 +106,9 @@ def test_o02_5xx_greeting_bounces_when_told_so():
 def test_o03_not_smtp(banner: bytes):
     async def script(talk: Conversation) -> None:
         await talk.say(banner)
-        await asyncio.sleep(5)
+        await silent(talk)
 
-    outcomes, _, _ = try_one(script)
+    outcomes, _, _ = try_one(script, smtp_helo_timeout=0.3)
     verdict(outcomes, DEFERRED, b"4.4.2")
 
 
@@ -141,10 +140,9 @@ async def long_reply(talk: Conversation) -> None:
     "script", [endless_greeting, long_greeting, rather_long_greeting, endless_reply, long_reply]
 )
 def test_o04_endless_replies(script: Script):
-    began = time.monotonic()
+    """A protocol error long before any deadline."""
     outcomes, _, _ = try_one(script)
     verdict(outcomes, DEFERRED, b"4.5.0")
-    assert time.monotonic() - began < 1.5
 
 
 def test_o05_close_after_the_dot():
@@ -163,7 +161,7 @@ def test_o06_no_answer_after_the_dot():
             await talk.line()
             await talk.say(reply)
         await talk.content()
-        await asyncio.sleep(20)
+        await silent(talk)
 
     outcomes, _, _ = try_one(script, smtp_data_done_timeout=0.3)
     verdict(
@@ -275,9 +273,9 @@ def test_o14_replies_before_commands_are_never_success(greeted: int):
             await talk.greet(b"PIPELINING")
             await talk.line()
             await talk.say(*ALL_REPLIES[1:])
-        await asyncio.sleep(0.6)
+        await silent(talk)
 
-    outcomes, _, _ = try_one(script, smtp_mail_timeout=0.3)
+    outcomes, _, _ = try_one(script)
     assert outcomes[0].status is DEFERRED
     assert outcomes[0].dsn == b"4.5.0"
 

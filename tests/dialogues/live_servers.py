@@ -16,7 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from support.dialogue import Conversation
+from support.ports import free_port
 from support.receive_lab import MAIN
+from support.relay import PATIENCE
 
 Settings = tuple[tuple[str, str], ...]
 POSTFIX_USABLE = os.geteuid() == 0 and shutil.which("postfix") is not None
@@ -32,12 +34,6 @@ TRANSPORTS = "".join(
     }.items()
 )
 DISCARD = {f"{kind}_transport": "discard:" for kind in ("local", "relay", "virtual", "default")}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:
@@ -69,11 +65,11 @@ class Server:
         (self.etc / "master.cf").write_text(master)
 
     def wait_listening(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         for port in self.ports.values():
             while True:
                 with contextlib.suppress(OSError):
-                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    socket.create_connection(("127.0.0.1", port), PATIENCE).close()
                     break
                 assert time.monotonic() < end, f"nothing listens: {self.log()[-2000:]}"
                 time.sleep(0.03)
@@ -84,7 +80,7 @@ class Server:
 
     def wait_gone(self, client: str) -> str:
         """The log once this client's session has ended in it."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while f"disconnect from unknown[{client}]" not in (log := self.log()):
             assert time.monotonic() < end, f"no disconnect of {client} in {log[-2000:]}"
             time.sleep(0.02)
@@ -93,7 +89,7 @@ class Server:
     def messages_of(self, client: str, wanted: int) -> int:
         """How many messages of this client were queued."""
         names = set(re.findall(rf": (\w+): client=unknown\[{re.escape(client)}\]", self.wait_gone(client)))
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while True:
             queued = set(re.findall(r": (\w+): from=<.*\(queue active\)", self.log()))
             if len(names & queued) >= wanted or time.monotonic() > end:
@@ -113,7 +109,7 @@ class Fastrelay(Server):
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGTERM)
         try:
-            assert self._process.wait(20) == 0, (self.dir / "output").read_text()
+            assert self._process.wait(PATIENCE) == 0, (self.dir / "output").read_text()
         finally:
             self._process.kill()
             self._output.close()
@@ -141,14 +137,14 @@ class Postfix(Server):
         self.write(main, re.sub(r"^([a-z]+ +unix +[a-z-]+ +[a-z-]+ +)y", r"\1n", dist, flags=re.M))
         shutil.chown(self.dir / "data", "postfix")
         started = subprocess.run(
-            ["postfix", "-c", self.etc, "start"], capture_output=True, text=True, timeout=30
+            ["postfix", "-c", self.etc, "start"], capture_output=True, text=True, timeout=PATIENCE
         )
         assert started.returncode == 0, started.stderr
         self.wait_listening()
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["postfix", "-c", self.etc, "stop"], capture_output=True, timeout=30)
+        subprocess.run(["postfix", "-c", self.etc, "stop"], capture_output=True, timeout=PATIENCE)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

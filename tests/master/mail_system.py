@@ -5,7 +5,6 @@ import os
 import selectors
 import signal
 import socket
-import time
 import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,8 @@ from fastrelay.master.context import WorkerContext
 from fastrelay.master.errors import FatalError
 from fastrelay.master.settings import MasterSettings
 from fastrelay.master.supervisor import Supervisor
+from support.ports import free_port
+from support.relay import PATIENCE, until
 
 
 @dataclass
@@ -50,12 +51,6 @@ def inet_service(port: int) -> Service:
         name=f"127.0.0.1:{port}", type="inet", private=False, unprivileged=True, chroot=False, wakeup=0,
         maxproc=0, command="smtpd", line=1, host="127.0.0.1", port=port,
     )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class StandIn:
@@ -149,7 +144,7 @@ class MailSystem:
             os._exit(status)
 
     def ask(self, port: int = 0) -> tuple[int, int, str]:
-        with socket.create_connection(("127.0.0.1", port or self.port), 10) as client:
+        with socket.create_connection(("127.0.0.1", port or self.port), PATIENCE) as client:
             number, pid, word = client.makefile("rb").readline().split()
         return int(number), int(pid), word.decode()
 
@@ -159,9 +154,11 @@ class MailSystem:
         for path in (self.queue / "control").iterdir():
             with (
                 socket.socket(socket.AF_UNIX) as client,
-                contextlib.suppress(ConnectionError, FileNotFoundError),
+                contextlib.suppress(
+                    ConnectionError, FileNotFoundError, ValueError
+                ),  # killed while it answered
             ):
-                client.settimeout(10)
+                client.settimeout(PATIENCE)
                 client.connect(str(path))
                 number, pid, _ = client.makefile("rb").readline().split()
                 found[int(number)] = int(pid)
@@ -170,25 +167,17 @@ class MailSystem:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self) -> int:
         """The supervisor's wait status."""
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return status
-            time.sleep(0.02)
-        raise TimeoutError(self.log())
+        _, status = until(lambda: (ended := os.waitpid(self.pid, os.WNOHANG))[0] and ended, self.log)
+        self.pid = 0
+        return status
 
     def log(self) -> str:
         return self.log_path.read_text() if self.log_path.exists() else ""
 
-    def wait_log(self, text: str, timeout: float = 20) -> None:
-        end = time.monotonic() + timeout
-        while text not in self.log():
-            assert time.monotonic() < end, f"{text!r} not in:\n{self.log()}"
-            time.sleep(0.02)
+    def wait_log(self, text: str) -> None:
+        until(lambda: text in self.log(), lambda: f"{text!r} not in:\n{self.log()}")
 
     def close(self) -> None:
         if self.pid:

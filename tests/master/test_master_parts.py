@@ -6,7 +6,7 @@ import os
 import socket
 
 import pytest
-from mail_system import free_port, inet_service
+from mail_system import inet_service
 
 from fastrelay.config import load
 from fastrelay.master import channel, directories, listeners, lock
@@ -14,6 +14,7 @@ from fastrelay.master.children import Child, describe_end
 from fastrelay.master.context import shards_of
 from fastrelay.master.errors import FatalError
 from fastrelay.master.privileges import Owner
+from support.ports import free_port
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -50,9 +51,7 @@ def test_families():
 
 @pytest.mark.skipif(not listeners.has_ipv6(), reason="no IPv6 here")
 def test_both_wildcards_share_a_port_and_every_worker_has_its_socket():
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     found = [
         one
         for address in listeners.addresses("", port, ("all",), [V4, V6])

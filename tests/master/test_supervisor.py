@@ -9,18 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from mail_system import MailSystem, StandIn, alive, free_port, inet_service
+from mail_system import MailSystem, StandIn, alive, inet_service
 
 from fastrelay.config.errors import ConfigError
 from fastrelay.master import lock
 from fastrelay.master.errors import FatalError
-
-
-def wait_until(condition, timeout=20):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+from support.ports import free_port
+from support.relay import until
 
 
 def test_start_answers_and_stop_leaves_nothing(system):
@@ -60,15 +55,15 @@ def test_killed_worker_comes_back_and_no_connection_is_refused(system):
     try:
         for number in (0, 1):
             os.kill(before[number], signal.SIGKILL)
-            wait_until(lambda number=number: system.worker_pids()[number] != before[number])
-            time.sleep(0.2)
+            killed = before[number]
+            until(lambda number=number, killed=killed: system.worker_pids().get(number, killed) != killed)
+            new = system.worker_pids()[number]
+            until(lambda new=new: new in {answer[1] for answer in answers if answer})
     finally:
         done.set()
         for thread in threads:
             thread.join()
     assert problems == []
-    assert len([answer for answer in answers if answer]) > 20
-    assert {answer[0] for answer in answers if answer} == {0, 1}
     assert f"warning: process fastrelay worker 0 pid {before[0]} killed by signal 9" in system.log()
 
 
@@ -79,7 +74,7 @@ def test_a_worker_that_keeps_dying_is_slowed_down_and_the_other_serves(system):
         os.kill(pid, signal.SIGKILL)
         system.wait_log(f"worker 1 pid {pid} killed by signal 9")
     system.wait_log("throttling, 1 s")
-    wait_until(lambda: 1 in system.worker_pids())
+    until(lambda: 1 in system.worker_pids())
 
 
 def test_second_master_on_the_queue_refuses(system, tmp_path):
@@ -105,7 +100,7 @@ def test_workers_end_when_master_is_killed_and_hold_the_lock_until_then(system):
     workers = system.worker_pids()
     system.signal(signal.SIGKILL)
     system.wait()
-    wait_until(lambda: not any(alive(pid) for pid in workers.values()))
+    until(lambda: not any(alive(pid) for pid in workers.values()))
     assert lock.running_pid(system.queue) is None
     system.start()
     assert set(system.worker_pids().values()).isdisjoint(workers.values())
@@ -121,7 +116,7 @@ def test_reload_reaches_every_worker_without_replacing_it(system):
     before = system.worker_pids()
     system.signal(signal.SIGHUP)
     system.wait_log(f"master[{system.pid}]: reload --")
-    wait_until(lambda: all(system.ask()[2] == "second" for _ in range(10)))
+    until(lambda: all(system.ask()[2] == "second" for _ in range(10)))
     assert system.worker_pids() == before
     for number in before:
         system.wait_log(f"worker {number} reloaded")
@@ -164,7 +159,7 @@ def test_reload_with_other_listeners_and_fewer_workers_replaces_all(system):
     system.start()
     before = system.worker_pids()
     system.signal(signal.SIGHUP)
-    wait_until(lambda: list(system.worker_pids()) == [0] and system.worker_pids()[0] not in before.values())
+    until(lambda: list(system.worker_pids()) == [0] and system.worker_pids()[0] not in before.values())
     assert system.ask(port)[0] == 0
     with pytest.raises(ConnectionRefusedError):
         system.ask()
@@ -213,10 +208,10 @@ def test_a_worker_that_will_not_stop_is_killed(system, monkeypatch):
 
 
 def test_abort_does_not_wait(system):
-    system.run = lambda context: (context.ready(), time.sleep(60))
+    system.run = lambda context: (context.ready(), time.sleep(1000))
     system.start()
     system.signal(signal.SIGQUIT)
-    assert system.wait(5) == 0
+    assert system.wait() == 0
 
 
 def sockets_of(pid):
@@ -244,7 +239,7 @@ def test_workers_have_no_rights_left(system):
         limits = Path(f"/proc/{pid}/limits").read_text()
         assert [line.split()[4:6] for line in limits.splitlines() if "core file" in line] == [["0", "0"]]
         # a listener, its control socket, master; the connection that we asked over is just being closed
-        wait_until(lambda pid=pid: len(set(sockets_of(pid)) - ours) == 3)
+        until(lambda pid=pid: len(set(sockets_of(pid)) - ours) == 3)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -290,8 +285,8 @@ def test_mailbox_helper_lives_and_dies_with_its_worker(system):
     helper, euid, said = word.split("/")
     assert euid == "0" and said == "hello" and alive(int(helper))
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not alive(int(helper)))
-    wait_until(lambda: system.worker_pids().get(number, pid) != pid)
+    until(lambda: not alive(int(helper)))
+    until(lambda: system.worker_pids().get(number, pid) != pid)
     assert "mailbox helper" not in system.log()
     os.kill(int(next(helper_of(system, number))), signal.SIGKILL)
     system.wait_log(f"process mailbox helper {number} pid")

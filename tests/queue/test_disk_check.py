@@ -13,7 +13,7 @@ import pytest
 from fastrelay.queue import disk_check
 from fastrelay.queue.disk_check import Mount, examine, find_mount, judge
 from fastrelay.queue.files import Files
-from support.relay import Fastrelay
+from support.relay import PATIENCE, Fastrelay
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,errors=remount-ro
@@ -95,7 +95,7 @@ def test_start_and_check_refuse_a_lying_disk(monkeypatch: pytest.MonkeyPatch) ->
     try:
         monkeypatch.setenv("LD_PRELOAD", library)
         for command in ("check", "start-fg"):
-            done = subprocess.run(relay.command(command), capture_output=True, text=True, timeout=30)
+            done = subprocess.run(relay.command(command), capture_output=True, text=True, timeout=PATIENCE)
             assert done.returncode == 1
             assert done.stderr.count("\n") == 1 and "fatal: queue directory: " in done.stderr
             assert "libeatmydata is preloaded" in done.stderr

@@ -54,15 +54,6 @@ class FaultyFiles(Files):
         super().rename(old, new, dir_fd=dir_fd, new_dir_fd=new_dir_fd)
 
 
-def warm(lab: Lab) -> None:
-    """Until the segments are made: what fails next is the commit."""
-    lab.store(envelope("first"), [b"x"])
-    lab.until(lambda: all(len(s.spares) >= s.wanted_spares for s in lab.spool._all))
-    idle = threading.Event()
-    lab.spool._preparer.submit(idle.set)  # behind what it is doing now
-    assert idle.wait(20)
-
-
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 @pytest.mark.parametrize("call", ["fdatasync", "pwritev"])
 def test_a_failing_commit_is_fatal_once_and_nothing_is_acknowledged(
@@ -70,7 +61,7 @@ def test_a_failing_commit_is_fatal_once_and_nothing_is_acknowledged(
 ) -> None:
     files = FaultyFiles()
     lab = Lab(tmp_path, files=files)
-    warm(lab)
+    lab.warm()
     acked = len(lab.acked)
     files.fail(call, code, 2)
     lab.store(envelope(), [b"durable"])
@@ -101,7 +92,7 @@ def test_an_error_in_making_a_segment_is_fatal(tmp_path: Path, call: str, when: 
     assert lab.acked == [] and len(lab.fatal) == 1
     lab.crash()
     lab = Lab(tmp_path)
-    warm(lab)
+    lab.warm()
     lab.stop()
 
 
@@ -306,7 +297,7 @@ class HangingDisk(Files):
 
     def fdatasync(self, fd: int) -> None:
         self.entered.set()
-        assert self.free.wait(20)
+        assert self.free.wait(60)
         super().fdatasync(fd)
 
 
@@ -320,7 +311,7 @@ def test_a_disk_that_hangs_keeps_nobody_waiting_and_nothing_is_stored_twice(tmp_
     files.free.clear()
     files.entered.clear()
     lab.append(envelope("flying"), [b"y"])
-    assert files.entered.wait(10)
+    assert files.entered.wait(60)
     lab.append(envelope("large"), [b"w" * 3 * MIB])
     lab.append(envelope("waiting"), [b"z"])
     lab.notice(envelope("notice", notice_of=failed.message_id), failed.message_id)

@@ -13,7 +13,8 @@ import pytest
 from scenario_parts import Notice
 
 from support.keeping_sink import KeepingSink, Kept
-from support.relay import Fastrelay, free_port, until
+from support.ports import free_port
+from support.relay import Fastrelay, until
 
 
 def refusing(*codes: tuple[bytes, bytes]) -> Callable[[str, bytes], bytes | None]:

@@ -10,7 +10,8 @@ import pytest
 from scenario_parts import Notice, dns
 
 from support.keeping_sink import KeepingSink
-from support.relay import Fastrelay, free_port, until
+from support.ports import free_port
+from support.relay import Fastrelay, until
 
 A, B = "127.0.0.11", "127.0.0.12"
 

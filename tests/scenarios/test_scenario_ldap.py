@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from support.keeping_sink import KeepingSink
-from support.relay import Fastrelay, free_port, until
+from support.ports import free_port
+from support.relay import Fastrelay, until
 from support.remote_servers import Slapd
 from support.stalling_proxy import StallingProxy
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from scenario_parts import IS_ROOT, Telnet, dns
 
 from support.keeping_sink import KeepingSink
-from support.relay import Fastrelay, free_port
+from support.ports import free_port
+from support.relay import Fastrelay
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "tutorial"
 EHLO = """\

@@ -13,7 +13,7 @@ import select
 import socket
 import time
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def allow_files(count: int) -> None:

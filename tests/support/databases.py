@@ -100,7 +100,7 @@ class PostgreSQL(Database):
         """Killed, it would leave children behind that keep its memory."""
         if self.process is not None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
     def command(self) -> list[str]:

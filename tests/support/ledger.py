@@ -59,16 +59,16 @@ class Senders:
         """Every session ends after the message that it is sending."""
         self._stopped.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
 
-    def wait(self, count: int, timeout: float = 30.0) -> None:
+    def wait(self, count: int, timeout: float = 60.0) -> None:
         """Until so many more were answered."""
         wanted, limit = len(self.answered) + count, time.monotonic() + timeout
         while len(self.answered) < wanted:
             assert time.monotonic() < limit, f"{len(self.answered)} answered and not {wanted}: {self.replies}"
             time.sleep(0.005)
 
-    def wait_reply(self, start: bytes, timeout: float = 30.0) -> None:
+    def wait_reply(self, start: bytes, timeout: float = 60.0) -> None:
         """Until a client was refused so."""
         limit = time.monotonic() + timeout
         while not any(reply.startswith(start) for reply in self.replies):
@@ -78,8 +78,8 @@ class Senders:
     def _work(self, number: int) -> None:
         chance, serials = random.Random(f"{self._seed}-{number}"), itertools.count(1)
         while not self._stopped.is_set():
-            with contextlib.suppress(OSError), socket.create_connection(self._address, 10) as client:
-                client.settimeout(30)
+            with contextlib.suppress(OSError), socket.create_connection(self._address, 60) as client:
+                client.settimeout(60)
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._session(client, number, serials, chance)
             self._stopped.wait(0.01)

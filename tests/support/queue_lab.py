@@ -2,6 +2,7 @@
 
 import os
 import select
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -81,7 +82,7 @@ class Lab:
         self.spool.append_notice(message, envelope, [b"notice\r\n"], self._done)
         return message
 
-    def until(self, ready: Callable[[], bool], seconds: float = 20.0) -> None:
+    def until(self, ready: Callable[[], bool], seconds: float = 60.0) -> None:
         limit = time.monotonic() + seconds
         while not ready() and not self.fatal:
             assert time.monotonic() < limit, "nothing happens"
@@ -99,6 +100,14 @@ class Lab:
         self.until(lambda: not any(s.pending or s.queue or s.ready for s in self.spool._all))
         self.until(lambda: not self.spool._lazy)
         self.until(lambda: self.spool._committer._flying is None)
+
+    def warm(self) -> None:
+        """Until the segments are made, and nobody has a reason of its own to commit."""
+        self.store(envelope("first"), [b"x"])
+        self.until(lambda: all(len(s.spares) >= s.wanted_spares for s in self.spool._all))
+        idle = threading.Event()
+        self.spool._preparer.submit(idle.set)  # behind what it is doing now
+        assert idle.wait(60)
 
     def stop(self) -> None:
         self.spool.stop()

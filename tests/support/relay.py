@@ -25,8 +25,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from support.ports import free_port
+
 T = TypeVar("T")
-PATIENCE = 15.0
+PATIENCE = 60.0  # seconds for anything that must happen; what does is not waited for
 MASTER_DIST = Path("/usr/share/postfix/master.cf.dist")
 MASTER = """\
 smtp      unix  -  -  n  -  -  smtp
@@ -53,12 +55,6 @@ COMMON = {
 }
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 def until(look: Callable[[], T], what: Callable[[], object] = str, timeout: float = PATIENCE) -> T:
     """What `look` returns as soon as that is true; `what` tells why it should have been."""
     end = time.monotonic() + timeout
@@ -66,6 +62,13 @@ def until(look: Callable[[], T], what: Callable[[], object] = str, timeout: floa
         assert time.monotonic() < end, f"{what()} (waited {timeout} s, last: {found!r})"
         time.sleep(0.02)
     return found
+
+
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Does somebody take connections there?"""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), PATIENCE):
+        return True
+    return False
 
 
 class MailSystem:
@@ -117,7 +120,7 @@ class MailSystem:
         self, name: str, *args: object, input: str | bytes | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         data = input.encode() if isinstance(input, str) else input
-        return subprocess.run(self.command(name, *args), input=data, capture_output=True, timeout=40)
+        return subprocess.run(self.command(name, *args), input=data, capture_output=True, timeout=PATIENCE)
 
     def command(self, name: str, *args: object) -> list[str]:
         raise NotImplementedError
@@ -151,8 +154,10 @@ class MailSystem:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 5) as probe:
-            probe.settimeout(5)
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((self.host, self.port), PATIENCE) as probe,
+        ):
             return probe.recv(3) == b"220"
         return False
 
@@ -227,7 +232,7 @@ class Fastrelay(MailSystem):
         """A clean stop, which must succeed."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(30)
+        status = self.process.wait(PATIENCE)
         assert status == 0, f"status {status}: {self.troubles()}"
 
     def end(self) -> None:

@@ -8,9 +8,7 @@ that is not installed skips the test, saying how to install it; .ci/run installs
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from urllib.parse import quote
 
 import pytest
 
-from support.relay import free_port, until
+from support.ports import free_port
+from support.relay import PATIENCE, answers, until
 
 SLAPD_CONF = """\
 include /etc/ldap/schema/core.schema
@@ -103,9 +102,7 @@ class Server:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"{self.program} ended"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5):
-            return True
-        return False
+        return answers(self.port)
 
 
 class Slapd(Server):
@@ -125,7 +122,9 @@ class Slapd(Server):
         (directory / "data.ldif").write_text(ldif)
         slapadd = Path(str(self._path())).with_name("slapadd")
         subprocess.run(
-            [slapadd, "-q", *self._configuration(), "-l", directory / "data.ldif"], check=True, timeout=30
+            [slapadd, "-q", *self._configuration(), "-l", directory / "data.ldif"],
+            check=True,
+            timeout=PATIENCE,
         )
 
     @property

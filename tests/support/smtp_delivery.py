@@ -17,6 +17,7 @@ from fastrelay.borders import Delivery, Envelope, Outcome, QueuedMessage, Recipi
 from fastrelay.delivery.dns import Resolver
 from fastrelay.delivery.smtp import SmtpAgent
 from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
+from support.relay import PATIENCE
 
 BODY = b"Subject: hello\r\n\r\nbody\r\n..dot\r\n"
 
@@ -37,18 +38,18 @@ SMTP_DEFAULTS: dict[str, Any] = {
     "disable_mime_output_conversion": False,
     "smtp_mx_session_limit": 2,
     "smtp_min_data_rate": 500,
-    "smtp_connect_timeout": 2.0,
-    "smtp_helo_timeout": 2.0,
-    "smtp_mail_timeout": 2.0,
-    "smtp_rcpt_timeout": 2.0,
-    "smtp_data_init_timeout": 2.0,
-    "smtp_data_xfer_timeout": 2.0,
-    "smtp_data_done_timeout": 2.0,
-    "smtp_rset_timeout": 2.0,
-    "smtp_quit_timeout": 2.0,
+    "smtp_connect_timeout": 60.0,
+    "smtp_helo_timeout": 60.0,
+    "smtp_mail_timeout": 60.0,
+    "smtp_rcpt_timeout": 60.0,
+    "smtp_data_init_timeout": 60.0,
+    "smtp_data_xfer_timeout": 60.0,
+    "smtp_data_done_timeout": 60.0,
+    "smtp_rset_timeout": 60.0,
+    "smtp_quit_timeout": 60.0,
     "smtp_connection_cache_on_demand": True,
     "smtp_connection_cache_destinations": (),
-    "smtp_connection_cache_time_limit": 2.0,
+    "smtp_connection_cache_time_limit": 60.0,
     "smtp_connection_reuse_time_limit": 300.0,
     "smtp_connection_reuse_count_limit": 0,
     "fastrelay_smtp_connection_limit": 100,
@@ -56,7 +57,7 @@ SMTP_DEFAULTS: dict[str, Any] = {
 
 RESOLVER_DEFAULTS: dict[str, Any] = {
     "fastrelay_dns_servers": ("127.0.0.1:1",),
-    "fastrelay_dns_timeout": 1.0,
+    "fastrelay_dns_timeout": 30.0,
     "fastrelay_mx_forbidden_networks": (),
     "myhostname": "relay.test",
     "inet_protocols": ("ipv4",),
@@ -151,7 +152,7 @@ class Lab:
             smtp_settings(**settings), self.reports, self.log.append, self.resolver, sweep_interval=0.05
         )
 
-    async def deliver(self, *deliveries: Delivery, timeout: float = 10.0) -> list[Outcome]:
+    async def deliver(self, *deliveries: Delivery, timeout: float = PATIENCE) -> list[Outcome]:
         """All of one destination through one slot."""
         queue = self.queue = Destination(deliveries[0].next_hop, deliveries)
         before = len(self.reports.all)
@@ -162,7 +163,14 @@ class Lab:
         return [o for _, outcomes in self.reports.all[before:] for o in outcomes]
 
     async def close(self) -> None:
-        await asyncio.wait_for(self.agent.close(), 5)
+        await asyncio.wait_for(self.agent.close(), PATIENCE)
+
+
+async def eventually(look: Callable[[], object]) -> None:
+    """Until `look` returns something true."""
+    async with asyncio.timeout(PATIENCE):
+        while not look():
+            await asyncio.sleep(0.01)
 
 
 class Conversation:
@@ -201,9 +209,9 @@ Script = Callable[[Conversation], Awaitable[None]]
 
 
 class ScriptedServer:
-    def __init__(self, *scripts: Script, host: str = "127.0.0.1") -> None:
+    def __init__(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0) -> None:
         self.scripts = scripts  # one a connection, the last one for all that follow
-        self.host = host
+        self.host, self.port = host, port
         self.connections = 0
         self.messages: list[tuple[bytes, list[bytes], bytes]] = []
         self.commands: list[bytes] = []
@@ -211,7 +219,7 @@ class ScriptedServer:
         self.tasks: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> ScriptedServer:
-        self.server = await asyncio.start_server(self._serve, self.host, 0)
+        self.server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self.server.sockets[0].getsockname()[1]
         self.next_hop = b"[%s]:%d" % (self.host.encode(), self.port)
         return self

@@ -16,7 +16,7 @@ from tables_tools import Tools
 from fastrelay.tables import open_table, table_types
 from fastrelay.tables.pending import answer
 from support.databases import ROWS, MariaDB, PostgreSQL
-from support.relay import free_port
+from support.ports import free_port
 
 PACKAGES = ("postfix-pgsql", "postfix-mysql", "postfix-sqlite")
 pytestmark = pytest.mark.skipif(
