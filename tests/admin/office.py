@@ -50,10 +50,11 @@ class Shelf:
             yield {
                 "state": item["state"],
                 "envelope": {
-                    "sender": item["sender"], "recipients": recipients, "size": item["size"],
+                    "sender": item["sender"], "size": item["size"],
                     "arrival": item["arrival"], "client_name": "c.example",
                 },
             }  # fmt: skip
+            yield {"recipients": recipients}
             for piece in (b"Subject: hi\r\nX: a\r\n b\r\n", b"\r\n..dot\r\nbo", b"dy: x\r\n"):
                 yield {"content": base64.b64encode(piece).decode()}
 

@@ -128,3 +128,49 @@ def test_the_queue_survives_a_stop(office: Office) -> None:
     office.sink.wait(4)
     until(lambda: relay.tool("mailq") == "Mail queue is empty\n", relay.log)
     assert office.arrived() == ["user0", "user1", "user2", "user3"]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_the_queue_of_a_stopped_relay_is_read_and_repaired(office: Office, end: str) -> None:
+    """Without a start: a postmaster looks, holds and deletes first."""
+    relay, (first, second, third, fourth) = office.relay, office.names
+    before = relay.tool("postqueue", "-j")
+    if end == "stop":
+        relay.stop()
+    else:
+        assert relay.process is not None
+        relay.process.kill()
+        relay.process.wait(10)
+        until(lambda: not relay.run_tool("postqueue", "-j").returncode, relay.log)  # its workers have gone
+    try:
+        listing = relay.run_tool("postqueue", "-j")
+        assert sorted(listing.stdout.decode().splitlines()) == sorted(before.splitlines())
+        assert listing.stderr == b"postqueue: warning: Mail system is down -- accessing queue directly\n"
+        assert "Subject: hello" in relay.tool("postcat", "-q", first)
+        held = relay.run_tool("postsuper", "-h", first, "-d", second)
+        assert b"Placed on hold: 1 message" in held.stderr and b"Deleted: 1 message" in held.stderr
+        relay.tool("postsuper", "-h", third)
+        relay.tool("postsuper", "-H", third)
+        assert office.listing() == {first: "hold", third: "incoming", fourth: "deferred"}
+        refused = relay.run_tool("postqueue", "-f")
+        assert (refused.returncode, refused.stderr) == (
+            69, b"postqueue: fatal: Cannot flush mail queue - mail system is down\n",
+        )  # fmt: skip
+    finally:
+        relay.start()
+    assert office.listing()[first] == "hold" and second not in office.listing()
+    office.sink.reply = None
+    relay.tool("postsuper", "-H", first)
+    relay.tool("postqueue", "-f")
+    office.sink.wait(3)
+    assert office.arrived() == ["user0", "user2", "user3"]
+
+
+def test_postcat_shows_each_of_many_recipients(parts: tuple[Fastrelay, KeepingSink]) -> None:
+    relay, sink = parts
+    sink.reply = put_off
+    addresses = [f"user{number}@many.test" for number in range(450)]
+    name = relay.send("a@client.test", addresses)
+    shown = relay.tool("postcat", "-q", name)
+    assert re.findall(r"^recipient: (.*)$", shown, re.M) == addresses
+    relay.tool("postsuper", "-d", name)

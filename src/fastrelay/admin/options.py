@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import getopt
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from fastrelay.admin.errors import say
-from fastrelay.master.control import Client
+from fastrelay.master.control import Client, Item
 from fastrelay.master.errors import FatalError
 
 QUEUE_ID = re.compile(r"[A-Za-z0-9_]{1,100}")
@@ -34,11 +35,20 @@ class Options:
                 self.given.append((option, value))
 
 
-def client(config_dir: Path) -> Client:
-    """The running mail system of this configuration."""
+def client(config_dir: Path, when_down: str = "") -> Client:
+    """The mail system of this configuration, or its queue, when it does not run; `when_down` is then said."""
     from fastrelay.config import read
 
-    return Client(Path(read(config_dir).text("queue_directory")))
+    config = read(config_dir)
+
+    def stopped(request: Item) -> Iterator[Item]:
+        from fastrelay.master import stopped_queue
+
+        if when_down:
+            say(*when_down.split(": ", 1))
+        return stopped_queue.ask(config, request)
+
+    return Client(Path(config.text("queue_directory")), stopped=stopped)
 
 
 def is_queue_id(text: str) -> bool:

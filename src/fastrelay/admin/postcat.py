@@ -40,13 +40,14 @@ def _show(relay: Client, queue_id: str, parts: set[str]) -> None:
     if first is None:
         raise FatalError(f"open queue file {queue_id}: No such file or directory")
     file = f"{first['state']}/{queue_id}"
+    recipients, contents = _parts(items)
     markers = "e" in parts
     if markers:
         _print(f"*** ENVELOPE RECORDS {file} ***".encode())
-        for line in envelope_lines(queue_id, first["envelope"]):
+        for line in envelope_lines(queue_id, first["envelope"] | {"recipients": recipients}):
             _print(line.encode(errors="surrogateescape"))
         _print(f"*** MESSAGE CONTENTS {file} ***".encode())
-    header, body = split_contents(_contents(items))
+    header, body = split_contents(contents)
     if "h" in parts:
         sys.stdout.buffer.write(header)
     if "b" in parts:
@@ -56,8 +57,14 @@ def _show(relay: Client, queue_id: str, parts: set[str]) -> None:
         _print(f"*** MESSAGE FILE END {file} ***".encode())
 
 
-def _contents(items: Iterator[Item]) -> bytes:
-    return b"".join(base64.b64decode(item["content"]) for item in items if "content" in item)
+def _parts(items: Iterator[Item]) -> tuple[list[Item], bytes]:
+    """All recipients, and the contents."""
+    recipients: list[Item] = []
+    contents: list[bytes] = []
+    for item in items:
+        recipients += item.get("recipients", ())
+        contents.append(base64.b64decode(item.get("content", "")))
+    return recipients, b"".join(contents)
 
 
 def split_contents(wire: bytes) -> tuple[bytes, bytes]:

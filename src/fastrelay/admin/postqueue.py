@@ -19,6 +19,7 @@ from fastrelay.master.errors import FatalError
 
 USAGE = "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site"
 STATUS = {"active": "*", "hold": "!"}
+DOWN = "postqueue: warning: Mail system is down -- accessing queue directly"
 NULL_SENDER = "MAILER-DAEMON"
 REASON_COLUMN = 76
 SHORT = ("%-11s %7d %20.20s %s", "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------", 41)
@@ -30,7 +31,7 @@ def main(config_dir: Path, args: list[str]) -> int:
     if len(options.given) != 1 or options.operands:
         raise FatalError(USAGE, UNAVAILABLE)
     option, value = options.given[0]
-    relay = client(options.config_dir)
+    relay = client(options.config_dir, DOWN)
     if option == "-p":
         return _listing(relay, options.config_dir)
     if option == "-j":
@@ -41,7 +42,7 @@ def main(config_dir: Path, args: list[str]) -> int:
 def mailq(config_dir: Path, args: list[str]) -> int:
     """mailq takes no arguments that matter here; sendmail -bp by another name."""
     options = Options("mailq", config_dir, args, "", USAGE, UNAVAILABLE)
-    return _listing(client(options.config_dir), options.config_dir)
+    return _listing(client(options.config_dir, DOWN), options.config_dir)
 
 
 def _flush(relay: Client, option: str, value: str) -> int:

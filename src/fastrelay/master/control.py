@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ MAX_REQUEST = 64 << 10
 MAX_ITEM = 1 << 20  # a queue entry with many recipients is sent in pieces, none of them longer
 TIMEOUT = 60.0  # a worker that replays a large queue answers when it is done
 IDS_A_REQUEST = 500
+ABOUT_MESSAGES = ("queue", "cat", "delete", "hold", "release", "requeue")
 
 Item = dict[str, Any]
+Stopped = Callable[[Item], Iterator[Item]]
 
 
 class ControlError(Exception):
@@ -49,18 +51,32 @@ def decode(line: bytes) -> Item:
 
 
 class Client:
-    """Asks every worker, one after the other; what they answer is one stream of items."""
+    """Asks every worker, one after the other; what they answer is one stream of items.
 
-    def __init__(self, queue_directory: Path, timeout: float = TIMEOUT) -> None:
+    `stopped` answers in their place when there is no mail system; it is asked about messages only.
+    """
+
+    def __init__(
+        self, queue_directory: Path, timeout: float = TIMEOUT, stopped: Stopped | None = None
+    ) -> None:
         self._public = queue_directory / "control"
         self._timeout = timeout
+        self._stopped = stopped
 
     def call(self, verb: str, **arguments: Any) -> Iterator[Item]:
+        request = {"verb": verb, **arguments}
         paths = self._workers()
-        if not paths:
-            raise ControlError("mail system is down", down=True)
-        for path in paths:
-            yield from self._ask(path, {"verb": verb, **arguments})
+        try:
+            if not paths:
+                raise ControlError("mail system is down", down=True)
+            yield from self._ask(paths[0], request)
+        except ControlError as error:
+            if not error.down or self._stopped is None or verb not in ABOUT_MESSAGES:
+                raise
+            yield from self._stopped(request)
+            return
+        for path in paths[1:]:
+            yield from self._ask(path, request)
 
     def call_with_ids(self, verb: str, ids: list[str] | None, **arguments: Any) -> Iterator[Item]:
         """`ids` None: all. A long list goes in several requests, each of them within MAX_REQUEST."""
@@ -86,7 +102,7 @@ class Client:
                 connection.connect(socket_name(path))
                 with contextlib.suppress(BrokenPipeError):  # refused unheard: the answer says why
                     connection.sendall(encode(request))
-                yield from self._answers(connection, path)
+                yield from answers(connection, path.name)
             except (FileNotFoundError, ConnectionRefusedError):
                 raise ControlError("mail system is down", down=True) from None
             except TimeoutError:
@@ -94,16 +110,18 @@ class Client:
             except OSError as error:
                 raise ControlError(f"connect to {path}: {error.strerror}") from None
 
-    def _answers(self, connection: socket.socket, path: Path) -> Iterator[Item]:
-        with connection.makefile("rb") as lines:
-            while line := lines.readline(MAX_ITEM + 1):
-                try:
-                    item = decode(line)
-                except ValueError:
-                    break
-                if "error" in item:
-                    raise ControlError(f"{path.name}: {item['error']}")
-                if item.get("end"):
-                    return
-                yield item
-        raise ControlError(f"{path.name}: lost connection")
+
+def answers(connection: socket.socket, name: str) -> Iterator[Item]:
+    """The items up to the end of one answer; ControlError when it is an error, or breaks off."""
+    with connection.makefile("rb") as lines:
+        while line := lines.readline(MAX_ITEM + 1):
+            try:
+                item = decode(line)
+            except ValueError:
+                break
+            if "error" in item:
+                raise ControlError(f"{name}: {item['error']}")
+            if item.get("end"):
+                return
+            yield item
+    raise ControlError(f"{name}: lost connection")

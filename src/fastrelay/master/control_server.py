@@ -52,7 +52,7 @@ class ControlHandlers(Protocol):
         """delete, hold, release, requeue: {id} for each message that it was done to."""
 
     def cat(self, queue_id: str) -> Items:
-        """{state, envelope: {...}} first, then {content: base64} for each piece of the stored contents."""
+        """{state, envelope: {...}} first, then {recipients: [...]} and {content: base64}, each in pieces."""
 
     def status(self) -> Items:
         """One {worker, pid, ...}."""
@@ -110,7 +110,7 @@ class ControlServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await asyncio.wait_for(reader.readuntil(b"\n"), REQUEST_TIMEOUT)
-            items = self._dispatch(decode(line))
+            items = dispatch(self._handlers, decode(line))
         except asyncio.LimitOverrunError:
             await self._say(writer, {"error": "request too long"})
             return
@@ -137,25 +137,26 @@ class ControlServer:
         writer.write(_bounded(item))
         await asyncio.wait_for(writer.drain(), WRITE_TIMEOUT)
 
-    def _dispatch(self, request: Item) -> Items:
-        handlers, verb = self._handlers, request.get("verb")
-        match verb:
-            case "queue":
-                return handlers.queue()
-            case "flush":
-                return handlers.flush()
-            case "flush_id":
-                return handlers.flush_id(_text(request, "id"))
-            case "flush_site":
-                return handlers.flush_site(_text(request, "site"))
-            case "delete" | "hold" | "release" | "requeue":
-                ids = None if request.get("ids", ...) is None else _texts(request, "ids")
-                return handlers.change(verb, ids, _texts(request, "states"))
-            case "cat":
-                return handlers.cat(_text(request, "id"))
-            case "status":
-                return handlers.status()
-        raise RequestError("unknown verb")
+
+def dispatch(handlers: ControlHandlers, request: Item) -> Items:
+    verb = request.get("verb")
+    match verb:
+        case "queue":
+            return handlers.queue()
+        case "flush":
+            return handlers.flush()
+        case "flush_id":
+            return handlers.flush_id(_text(request, "id"))
+        case "flush_site":
+            return handlers.flush_site(_text(request, "site"))
+        case "delete" | "hold" | "release" | "requeue":
+            ids = None if request.get("ids", ...) is None else _texts(request, "ids")
+            return handlers.change(verb, ids, _texts(request, "states"))
+        case "cat":
+            return handlers.cat(_text(request, "id"))
+        case "status":
+            return handlers.status()
+    raise RequestError("unknown verb")
 
 
 def _bounded(item: Item) -> bytes:

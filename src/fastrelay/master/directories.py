@@ -46,8 +46,12 @@ def open_queue(queue_directory: Path, owner: Owner) -> int:
 
 def shard_count(queue_fd: int, wanted: int) -> int:
     """`wanted` (fastrelay_queue_shards), or more: no shard that was ever made is left without a worker."""
-    made = [int(name, 16) for name in os.listdir(queue_fd) if len(name) == 2 and set(name) <= _HEX]
-    return max([wanted, *(number + 1 for number in made)])
+    return max([wanted, *(number + 1 for number in shards(queue_fd))])
+
+
+def shards(queue_fd: int) -> list[int]:
+    """The shards that there are."""
+    return sorted(int(name, 16) for name in os.listdir(queue_fd) if len(name) == 2 and set(name) <= _HEX)
 
 
 def probe(queue_fd: int) -> None:

@@ -89,18 +89,20 @@ class Tools:
                 "client_address": _text(envelope.client_address),
                 "helo_name": _text(envelope.helo),
                 "protocol_name": _text(envelope.protocol),
-                "recipients": [
-                    {
-                        "address": _text(recipient.address),
-                        "original": _text(recipient.original),
-                        "orcpt": _text(recipient.orcpt),
-                        "notify": recipient.notify,
-                        "done": index not in pending,
-                    }
-                    for index, recipient in enumerate(envelope.recipients[:RECIPIENTS])
-                ],
             },
         }
+        recipients = [
+            {
+                "address": _text(recipient.address),
+                "original": _text(recipient.original),
+                "orcpt": _text(recipient.orcpt),
+                "notify": recipient.notify,
+                "done": index not in pending,
+            }
+            for index, recipient in enumerate(envelope.recipients)
+        ]
+        for at in range(0, len(recipients), RECIPIENTS):
+            yield {"recipients": recipients[at : at + RECIPIENTS]}
         for piece in spool.read_content(entry):
             for at in range(0, len(piece), PIECE):
                 yield {"content": base64.b64encode(piece[at : at + PIECE]).decode()}
