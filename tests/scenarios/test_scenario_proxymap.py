@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fastrelay.tables.proxymap import ANSWER, FRAME, QUESTION, UNAVAILABLE, pack
+from fastrelay.tables.frames import FRAME, pack
+from fastrelay.tables.proxymap import ANSWER, QUESTION, UNAVAILABLE
 from support.relay import Fastrelay, until
 from support.scripted_server import ScriptedServer
 
