@@ -251,19 +251,43 @@ class Fastrelay(MailSystem):
         self.tool("reload")
         until(lambda: self.log().count("reload") > before, self.troubles)
 
+    def companion_pids(self) -> list[int]:
+        """Master's children that have rights as low as a worker's and are none: proxymap, proxywrite."""
+        assert self.process is not None
+        pid, workers = self.process.pid, self.worker_pids()
+        owner = os.stat(f"/proc/{workers[0]}").st_uid
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return [each for each in children if each not in workers and _owner(each) == owner]
+
     def worker_pids(self) -> list[int]:
-        """Master's children that have a commit thread; the mailbox helper has none."""
+        """Master's children that have a shard of the queue open."""
         assert self.process is not None
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        children = [int(word) for word in path.read_text().split()]
-        return [pid for pid in children if _threads(pid) > 1]
+        shards = f"{self.spool.resolve()}/fastrelay/"
+        return [pid for pid in map(int, path.read_text().split()) if _has_open(pid, shards)]
 
 
-def _threads(pid: int) -> int:
+def _owner(pid: int) -> int:
     try:
-        return len(os.listdir(f"/proc/{pid}/task"))
+        return os.stat(f"/proc/{pid}").st_uid
     except FileNotFoundError:
-        return 0
+        return -1
+
+
+def _has_open(pid: int, directory: str) -> bool:
+    """Something in or below it."""
+    try:
+        fds = os.listdir(f"/proc/{pid}/fd")
+    except FileNotFoundError:
+        return False
+    return any(_target(f"/proc/{pid}/fd/{fd}").startswith(directory) for fd in fds)
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return ""
 
 
 class Postfix(MailSystem):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import lmdb
 
@@ -34,6 +34,9 @@ from fastrelay.tables.remote import RemoteTable
 from fastrelay.tables.source import read_entries
 from fastrelay.tables.table import Fold, choose_fold, is_utf8, strerror
 from fastrelay.tables.text import printable
+
+if TYPE_CHECKING:
+    from fastrelay.admin.table_changer import TableChanger
 
 # types whose values postmap -F reads from files when it opens them; the others hold what postmap -F stored
 TEXT_TYPES = ("cidr", "inline", "pcre", "randmap", "regexp", "static", "texthash")
@@ -275,16 +278,16 @@ class Tool:
             return None
         try:
             value = self._waiter.get(table, key)
-            return value if value is None or not self._options.files else self._content(table, key, value)
+            return value if value is None or not self._options.files else self._content(spec, key, value)
         except TableError as error:
             raise Fatal(f"table {spec}: query error: {error.reason}") from error
 
-    def _content(self, table: Table, key: bytes, value: bytes) -> bytes:
+    def _content(self, spec: str, key: bytes, value: bytes) -> bytes:
         """postmap -F: what is in the files that the value is of."""
         try:
-            content = content_of(value) if table.type in TEXT_TYPES else unpack(value)
+            content = content_of(value) if spec.partition(":")[0] in TEXT_TYPES else unpack(value)
         except ValueError as error:
-            raise TableError(table.label, f"key {printable(key)}: {error}: {printable(value)}") from error
+            raise TableError(spec, f"key {printable(key)}: {error}: {printable(value)}") from error
         return content.partition(b"\0")[0]
 
     def _open(self, spec: str) -> Table:
@@ -304,26 +307,32 @@ class Tool:
         self.warn(f"table {spec} should return NO RESULT in case of NOT FOUND")
 
     def _list(self, spec: str) -> None:
-        if spec.startswith("proxy:"):
-            raise Fatal("can't sequence maps via the proxy service")
-        table = self._open(spec)
         try:
-            for key, value in self._waiter.items(table):
+            for key, value in self._entries(spec):
                 if not key:
                     self.warn(f"table {spec}: empty lookup key value is not allowed")
                 elif not value:
                     self._warn_empty(spec, key)
-                shown = self._listed_content(table, key, value) if self._options.files else value
+                shown = self._listed_content(spec, key, value) if self._options.files else value
                 if shown is not None:
                     sys.stdout.buffer.write(key + self._program.listed + shown + b"\n")
         except TableError as error:
             what = error.reason if error.reason.endswith("supported") else f"sequence error: {error.reason}"
             raise Fatal(f"table {spec}: {what}") from error
 
-    def _listed_content(self, table: Table, key: bytes, value: bytes) -> bytes | None:
+    def _entries(self, spec: str) -> Iterator[tuple[bytes, bytes]]:
+        """Of a table of proxy: only those of the one that proxywrite has, as Postfix has no way to list it."""
+        if not spec.startswith("proxy:"):
+            return self._waiter.items(self._open(spec))
+        settings = config.section(TableSettings, self._configuration)
+        if proxy.strip(spec) not in proxy.approved(settings.proxy_write_maps):
+            raise Fatal("can't sequence maps via the proxy service")
+        return self._changer(spec).entries()
+
+    def _listed_content(self, spec: str, key: bytes, value: bytes) -> bytes | None:
         """An entry that cannot be decoded is complained about and left out."""
         try:
-            return self._content(table, key, value)
+            return self._content(spec, key, value)
         except TableError as error:
             self.warn(f"table {error}")
             return None
@@ -332,11 +341,9 @@ class Tool:
         folded = [key for key in map(self._fold, keys) if key is not None]
         found = False
         for spec in specs:
-            if spec.startswith("proxy:"):
-                spec = self._writable(proxy.strip(spec))
             kind, _, name = spec.partition(":")
             if kind not in COMPILED_TYPES:
-                found |= self._delete_remote(spec, folded)
+                found |= self._delete_entries(spec, folded)
                 continue
             if kind == "cdb":
                 raise Fatal(f"{spec}: {ONLY_WHOLE}")
@@ -345,31 +352,50 @@ class Tool:
                 found |= delete(path, folded, ownership_of(path, None, False, False))
         return found
 
-    def _writable(self, spec: str) -> str:
-        """What proxy_write_maps approves; as nobody else writes it, that is done here."""
-        words = config.section(TableSettings, self._configuration).proxy_write_maps
-        if spec not in proxy.approved(words):
-            raise Fatal(f'proxywrite service is not configured for table "{spec}"')
-        return spec
-
-    def _delete_remote(self, spec: str, keys: list[bytes]) -> bool:
-        """In a table of a server: memcache, redis."""
+    def _delete_entries(self, spec: str, keys: list[bytes]) -> bool:
+        """In a table of a server (memcache, redis), or in one that the proxywrite process has."""
         if spec.partition(":")[0] not in TYPES:
             raise Fatal(f"unsupported dictionary type: {spec.partition(':')[0]}")
         if spec.startswith("fail:"):
             raise Fatal(f"table {spec}: delete error: Application error")
-        table = self._open(spec)
-        if not isinstance(table, RemoteTable) or not table.removes:
-            raise Fatal(f"table {spec}: delete operation is not supported")
+        if not spec.startswith("proxy:"):
+            table = self._open(spec)
+            if not isinstance(table, RemoteTable) or not table.writable:
+                raise Fatal(f"table {spec}: delete operation is not supported")
         try:
-            return any([self._waiter.remove(table, key) for key in keys])
+            return self._changer(spec).delete(keys)
         except TableError as error:
             raise Fatal(f"table {spec}: delete error: {error.reason}") from error
+
+    def _changer(self, spec: str) -> TableChanger:
+        """Ended with the program."""
+        from fastrelay.admin.table_changer import TableChanger  # brings asyncio: not for the quick runs
+
+        how = self._options
+        try:
+            changer = TableChanger(spec, self._configuration, self.warn, self._waiter, how.fold, how.utf8)
+        except TableError as error:
+            raise Fatal(error.reason) from error
+        self._waiter.at_end(changer.close)
+        return changer
+
+    def _put_entries(self, spec: str) -> None:
+        """Through the proxywrite process."""
+        form, entries = self._options.form, self._reading.entries(sys.stdin.buffer, "stdin")
+        duplicate = self._duplicate if form.duplicates == "warn" else None
+        with self._waiter:
+            try:
+                self._changer(spec).put(entries, form.duplicates == "replace", duplicate)
+            except TableError as error:
+                raise Fatal(f"table {spec}: write error: {error.reason}") from error
 
     def _create(self, spec: str) -> None:
         kind, _, name = spec.partition(":")
         if kind == "proxy":
-            raise Fatal("can't create maps via the proxy service")
+            if not self._options.incremental:
+                raise Fatal("can't create maps via the proxy service")
+            self._put_entries(spec)
+            return
         if not self._options.incremental and not os.access(name, os.R_OK):
             self._fail_to_open(name)
         if kind == "fail":

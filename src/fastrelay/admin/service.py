@@ -93,7 +93,7 @@ def build(config: Config, announce: Callable[[], None]) -> Supervisor:
     from fastrelay.config import section
     from fastrelay.delivery import mailbox_helper
     from fastrelay.delivery.mailbox_settings import MailboxSettings
-    from fastrelay.master import configuration, mail_log, preload, proxymap, worker
+    from fastrelay.master import configuration, mail_log, preload, proxymap, proxywrite, worker
     from fastrelay.master.companion import Job
     from fastrelay.master.settings import MasterSettings
     from fastrelay.master.supervisor import Supervisor
@@ -111,7 +111,10 @@ def build(config: Config, announce: Callable[[], None]) -> Supervisor:
         helper=lambda sock, config: mailbox_helper.serve(sock, section(MailboxSettings, config)),
         announce=announce,
         warnings=configuration.warnings,
-        companion=Job("proxymap", proxymap.is_wanted, proxymap.serve),
+        companions=[
+            Job("proxymap", proxymap.is_wanted, proxymap.serve),
+            Job("proxywrite", proxywrite.is_wanted, proxywrite.serve),
+        ],
     )
 
 

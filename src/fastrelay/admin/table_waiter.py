@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
+from typing import Any, TypeVar
 
 from fastrelay.tables.pending import answer
 from fastrelay.tables.remote import RemoteTable
 from fastrelay.tables.table import Table
 
 Entry = tuple[bytes, bytes]
+Result = TypeVar("Result")
 
 
 class TableWaiter:
@@ -19,6 +21,7 @@ class TableWaiter:
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
         self._asked = dict[RemoteTable, None]()  # their connections are ended
+        self._at_end: list[Callable[[], None]] = []
 
     def __enter__(self) -> TableWaiter:
         return self
@@ -26,6 +29,8 @@ class TableWaiter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for call in self._at_end:
+            call()
         if self._runner is not None:
             for table in self._asked:
                 self._runner.run(table.close())
@@ -38,20 +43,25 @@ class TableWaiter:
         self._remember(table)
         return self._loop().run(answer(table.get, key))
 
-    def remove(self, table: RemoteTable, key: bytes) -> bool:
-        """table.remove(key), waited for."""
-        self._remember(table)
-        return self._loop().run(table.remove(key))
+    def at_end(self, call: Callable[[], None]) -> None:
+        """To be called before the loop ends."""
+        self._at_end.append(call)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What the work ends with."""
+        return self._loop().run(work)
 
     def items(self, table: Table) -> Iterator[Entry]:
         """table.items(), one after the other whichever way the table gives them."""
         entries = table.items()
         if isinstance(entries, AsyncIterator):
             self._remember(table)
-            return self._pull(entries)
+            return self.pull(entries)
         return entries
 
-    def _pull(self, entries: AsyncIterator[Entry]) -> Iterator[Entry]:
+    def pull(self, entries: AsyncIterator[Entry]) -> Iterator[Entry]:
+        """The entries, waited for."""
+
         async def next_entries() -> list[Entry]:
             """Some at a time: entering the loop costs more than an entry."""
             some: list[Entry] = []

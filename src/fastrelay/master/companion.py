@@ -1,7 +1,7 @@
-"""The one process beside the workers that serves them all: proxymap. The supervisor calls, this keeps its book.
+"""A process beside the workers that serves them all: proxymap, proxywrite. The supervisor calls, this keeps its book.
 
 Its listening socket is master's and outlives it: what workers ask while it is replaced waits in the backlog.
-It is killed and not asked to end, as it has nothing that could be lost.
+It is killed and not asked to end, as it answers only for what is done.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     pid/        root's: the lock
     control/    the workers' control sockets
-    private/    proxymap's socket
+    private/    the sockets of proxymap and proxywrite
     fastrelay/  the queue's shards, handed to workers as an open directory
 
 Called by master before anything else is opened, and by `check`.

@@ -31,21 +31,23 @@ def serve(listener: socket.socket, name: bytes, log: Log, make: Callable[[Compla
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_crash)
+        broken: asyncio.Future[None] = loop.create_future()
+        loop.set_exception_handler(lambda _, context: _unhandled(broken, context, complain))
         answer = make(complain)
-        server = await loop.create_unix_server(lambda: FrameSession(answer), sock=listener)
-        await server.serve_forever()
+        async with await loop.create_unix_server(lambda: FrameSession(answer), sock=listener):
+            await broken
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
 
 
-def _crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody handled ends the process loudly; master starts another."""
+def _unhandled(broken: asyncio.Future[None], context: dict[str, Any], complain: Complain) -> None:
+    """The network's own errors are told; any other ends the process loudly, and master starts another."""
     error = context.get("exception")
-    if not isinstance(error, OSError):
-        loop.default_exception_handler(context)
-        loop.stop()
+    if isinstance(error, OSError):
+        complain(f"{context.get('message', '')}: {error}")
+    elif not broken.done():
+        broken.set_exception(error or RuntimeError(context.get("message", "")))
 
 
 class FrameSession(asyncio.Protocol):

@@ -12,7 +12,7 @@ from fastrelay.config.interfaces import receiving_interfaces
 from fastrelay.master import proxymap
 from fastrelay.master.content import CheckOpener
 from fastrelay.master.mappings import Mappings
-from fastrelay.master.table_surroundings import table_surroundings
+from fastrelay.master.table_surroundings import PROXYMAP, PROXYWRITE, table_surroundings
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.rewrite.recipients import RecipientCheck, RecipientMaps
 from fastrelay.rewrite.resolve import ResolveLookups, Resolver
@@ -20,7 +20,6 @@ from fastrelay.rewrite.settings import ResolveSettings, RewriteSettings
 from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher, Table, open_table
 
 Log = Callable[[bytes, bytes], None]
-PROXYMAP = "private/proxymap"  # below queue_directory, where a worker stands, chrooted or not
 REMEMBERED = 4096  # resolutions
 
 
@@ -41,6 +40,7 @@ class Routing:
             config,
             lambda text: warning(b"tables", text.encode("utf-8", "replace")),
             PROXYMAP if proxymap.is_wanted(config) else "",
+            PROXYWRITE,
         )
         self.own_addresses = own_addresses(config)
         self._tables: dict[str, Table] = {}

@@ -15,7 +15,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +60,15 @@ class Supervisor:
         helper: Helper | None = None,
         announce: Callable[[], None] = lambda: None,
         warnings: Callable[[Config], list[str]] = lambda config: config.warnings,
-        companion: Job | None = None,
+        companions: Sequence[Job] = (),
     ) -> None:
         self.config = config
         self._load, self._section = load, section
         self._open_log, self._open_log_file = open_log, open_log_file
         self._run, self._helper, self._announce = run, helper, announce
         self._warnings = warnings
-        self._job = companion
-        self._companion: Companion | None = None
+        self._jobs = companions
+        self._companions: list[Companion] = []
         self.settings = section(config)
         self.root = Path(self.settings.queue_directory)
         self.phase = Phase.STARTING
@@ -97,8 +97,8 @@ class Supervisor:
         self._lock = lock.acquire(self.root)
         self._sockets = SocketSet(self.root / "control", self.owner)
         self._sockets.adopt(self._sockets.plan(self.config, self.settings))
-        if self._job is not None:
-            self._companion = Companion(self._job, self.root, self.owner, lambda: self._foreign(-1))
+        for job in self._jobs:
+            self._companions.append(Companion(job, self.root, self.owner, lambda: self._foreign(-1)))
         self._queue_fd = directories.open_queue(self.root, self.owner)
         disk, problems = directories.check_disk(self._queue_fd, self.settings.fastrelay_disk_check)
         self.log = self._open_log(self.config)
@@ -146,16 +146,15 @@ class Supervisor:
             for child in self._children:
                 if not child.pid and now >= child.restart_at:
                     self._fork(child)
-            if self._companion is not None:
-                self._companion.tick(now)
+            for companion in self._companions:
+                companion.tick(now)
 
     def _patience(self) -> float | None:
         """Seconds until _tick has something to do."""
         moments = [self._kill_at] if self._kill_at else []
         if self.phase in (Phase.STARTING, Phase.RUNNING):
             moments += [child.restart_at for child in self._children if not child.pid]
-            if self._companion is not None and self._companion.due is not None:
-                moments.append(self._companion.due)
+            moments += [companion.due for companion in self._companions if companion.due is not None]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _alive(self) -> bool:
@@ -164,8 +163,8 @@ class Supervisor:
     # -- workers ---------------------------------------------------------------------------------
 
     def _start_workers(self) -> None:
-        if self._companion is not None:
-            self._companion.follow(self.config, self.log)
+        for companion in self._companions:
+            companion.follow(self.config, self.log)
         self._children = [Child(number) for number in range(self._sockets.workers)]
         for child in self._children:
             self._fork(child)
@@ -190,7 +189,7 @@ class Supervisor:
         pid = birth.fork()
         if pid == 0:
             foreign = [mine, *self._foreign(child.number)]
-            foreign += [self._companion.listener] if self._companion is not None else []
+            foreign += [companion.listener for companion in self._companions]
             birth.worker(self._run, context, self.owner, foreign, self.log)
         theirs.close()
         if helper_end:
@@ -259,9 +258,10 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            ended = self._companion.reaped(pid, status) if self._companion is not None else None
-            if ended is not None and self.phase is not Phase.STOPPING:
-                self._warn(ended)
+            for companion in self._companions:
+                ended = companion.reaped(pid, status)
+                if ended is not None and self.phase is not Phase.STOPPING:
+                    self._warn(ended)
             for child in self._children:
                 if child.pid == pid:
                     self._worker_ended(child, status)
@@ -330,8 +330,8 @@ class Supervisor:
         """The running workers get the new configuration, and their listeners' services in the same order."""
         self._sockets.adopt(plan)
         self._use(config, settings)
-        if self._companion is not None:
-            self._companion.follow(config, self.log)  # first: the workers are going to ask it
+        for companion in self._companions:
+            companion.follow(config, self.log)  # first: the workers are going to ask it
         services = [service for service, _ in plan.services]
         frames = [
             channel.frame({"reload": config, "services": services, "with_log": with_log})
@@ -378,8 +378,8 @@ class Supervisor:
                 if pid:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, 0)
-        if self._companion is not None:
-            self._companion.close()
+        for companion in self._companions:
+            companion.close()
         self._sockets.close()
         self.log.flush()
         os.close(self._lock)

@@ -114,7 +114,7 @@ def update(
         with _environment(made, size) as environment:
             while batch := list(itertools.islice(remaining, BATCH)):
                 size += sum(len(key) + len(value) + PAGE for _, key, value in batch)
-                environment.set_mapsize(_room(size))
+                environment.set_mapsize(map_size(size))
                 with environment.begin(write=True) as transaction:
                     _put(transaction, batch, form, duplicate)
         _verify(made, None)
@@ -126,7 +126,7 @@ def _put(
     form: Form,
     duplicate: Callable[[int, bytes], None],
 ) -> None:
-    end = _ending(transaction, form)
+    end = ending(transaction, form)
     for line, key, value in batch:
         stored = transaction.put(key + end, value + end, overwrite=form.duplicates == "replace")
         if not stored and form.duplicates == "warn":
@@ -148,7 +148,7 @@ def delete(path: str, keys: Iterable[bytes], ownership: Ownership) -> bool:
     return found
 
 
-def _ending(transaction: lmdb.Transaction, form: Form) -> bytes:
+def ending(transaction: lmdb.Transaction, form: Form) -> bytes:
     """What the texts of this table end in: as those that are there."""
     cursor = transaction.cursor()
     if cursor.first():
@@ -166,25 +166,31 @@ def _copy_locked(path: str, made: str) -> int:
         return target.tell()
 
 
-def _room(size: int) -> int:
+def map_size(size: int) -> int:
+    """How much of a file of `size` bytes to map, so that it can grow."""
     return (size + SPARE_ROOM) // PAGE * PAGE
 
 
 @contextlib.contextmanager
 def _environment(path: str, size: int) -> Iterator[lmdb.Environment]:
     environment = lmdb.open(
-        path, map_size=_room(size), subdir=False, lock=False, sync=False, max_dbs=0, meminit=True
+        path, map_size=map_size(size), subdir=False, lock=False, sync=False, max_dbs=0, meminit=True
     )
     try:
         yield environment
         environment.sync(True)
     except lmdb.Error as error:
-        disk = os.statvfs(path)
-        if disk.f_bavail * disk.f_frsize < LEAST_SPACE:  # LMDB calls a write that was cut short an I/O error
+        if disk_is_full(path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
     finally:
         environment.close()
+
+
+def disk_is_full(path: str) -> bool:
+    """To be asked after an error: LMDB calls a write that was cut short an I/O error."""
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize < LEAST_SPACE
 
 
 def _verify(path: str, wanted: int | None) -> None:

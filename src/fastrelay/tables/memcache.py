@@ -1,9 +1,10 @@
 """memcache: a memcached server, with or without a persistent table behind it; memcache_table(5).
 
 A key that memcached has not is looked up in `backup`, and what that has is stored in memcached for `ttl`
-seconds. `remove` is for postmap -d. The text protocol is spoken here, over Stream: aiomcache 0.8.2 hands
-a connection whose lookup was cancelled to the next key (which then is "not found", measured), holds
-whatever length a server announces, and its set() never returns to the loop when the server hangs up.
+seconds. A change is made in the backup first, which says whether it was one. The text protocol is spoken here,
+over Stream: aiomcache 0.8.2 hands a connection whose lookup was cancelled to the next key (which then is "not
+found", measured), holds whatever length a server announces, and its set() never returns to the loop when the
+server hangs up.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
-from fastrelay.tables.build import delete, ownership_of, table_lock
-from fastrelay.tables.lmdb_table import SUFFIX
 from fastrelay.tables.pending import answer
 from fastrelay.tables.query import QueryTable, Source, SourceProblem, Templates
 from fastrelay.tables.remote import ServerProblem, reason_of
@@ -28,6 +27,7 @@ from fastrelay.tables.stream import (
 )
 from fastrelay.tables.table import Table, TableError
 from fastrelay.tables.text import WHITESPACE, SyntaxProblem
+from fastrelay.tables.writer import TableWriter
 
 LONGEST_KEY = 250  # the protocol's
 _END = b"END\r\n"
@@ -35,7 +35,7 @@ _END = b"END\r\n"
 
 class MemcacheTable(QueryTable):
     type = "memcache"
-    removes = True
+    writable = True
 
     def configure(self, source: Source) -> None:
         key_format = source.text("key_format", "%s", required=True)
@@ -48,7 +48,8 @@ class MemcacheTable(QueryTable):
         self._patience = float(source.number("timeout", 2)) or None
         self.timeout = self._tries * ((self._patience or self.timeout) + self._pause)
         self._backup = self._open_backup(source)
-        self._backup_name = source.text("backup")
+        self._backup_name, self._how = source.text("backup"), source.how
+        self._writer: TableWriter | None = None
         data_limit = source.number("data_size_limit", 10240, 1)
         line_limit = source.number("line_size_limit", 1024, 1)
         framing = partial(reply_length, data_limit=data_limit, line_limit=line_limit)
@@ -75,18 +76,32 @@ class MemcacheTable(QueryTable):
             await self._store(spoken, value)
         return value
 
+    async def store(self, key: bytes, value: bytes, replace: bool) -> bool:
+        spoken = await self._spoken(key)
+        if spoken is None:
+            raise TableError(self.label, "the key is not of this table", unavailable=False)
+        if self._backup is None:
+            return await self._set(b"set" if replace else b"add", spoken, value)
+        if not await self._backup_writer().put(key, value, replace):
+            return False
+        await self._store(spoken, value)
+        return True
+
     async def remove(self, key: bytes) -> bool:
-        """Delete a key, in the backup too; was it there? TableError."""
         spoken = await self._spoken(key)
         if spoken is None:
             return False
+        there = False
+        if self._backup is not None:
+            there = await self._backup_writer().delete(key)
         try:
-            there = await self._command(b"delete %b\r\n" % spoken, (b"DELETED", b"NOT_FOUND")) == b"DELETED"
+            deleted = await self._command(b"delete %b\r\n" % spoken, (b"DELETED", b"NOT_FOUND")) == b"DELETED"
         except (OSError, ServerProblem, TimeoutError) as error:
             if self._backup is None:
-                raise TableError(self.label, reason_of(error)) from error
+                raise
             self._complain(f"{self.label}: {reason_of(error)}")
-        return self._remove_from_backup(key) if self._backup is not None else there
+            return there
+        return there if self._backup is not None else deleted
 
     def items(self) -> Iterator[tuple[bytes, bytes]] | AsyncIterator[tuple[bytes, bytes]]:
         """Of the backup; memcached cannot list."""
@@ -98,6 +113,8 @@ class MemcacheTable(QueryTable):
     async def close(self) -> None:
         if self.problem is None:
             self._pool.close()
+            if self._writer is not None:
+                await self._writer.close()
 
     async def _spoken(self, key: bytes) -> bytes | None:
         """The key as memcached gets it; None: it cannot have it."""
@@ -119,11 +136,15 @@ class MemcacheTable(QueryTable):
 
     async def _store(self, spoken: bytes, value: bytes) -> None:
         """No lookup fails because this does."""
-        request = b"set %b %d %d %d\r\n%b\r\n" % (spoken, self._flags, self._ttl, len(value), value)
         try:
-            await self._command(request, (b"STORED",))
+            await self._set(b"set", spoken, value)
         except (OSError, ServerProblem, TimeoutError) as error:
             self._complain(f"{self.label}: {reason_of(error)}")
+
+    async def _set(self, verb: bytes, spoken: bytes, value: bytes) -> bool:
+        request = b"%b %b %d %d %d\r\n%b\r\n" % (verb, spoken, self._flags, self._ttl, len(value), value)
+        replies = (b"STORED",) if verb == b"set" else (b"STORED", b"NOT_STORED")
+        return await self._command(request, replies) == b"STORED"
 
     async def _command(self, request: bytes, replies: tuple[bytes, ...]) -> bytes:
         reply = (await self._try(request)).removesuffix(b"\r\n")
@@ -156,15 +177,13 @@ class MemcacheTable(QueryTable):
             raise SourceProblem(table.problem)
         return table
 
-    def _remove_from_backup(self, key: bytes) -> bool:
-        from fastrelay.tables.registry import COMPILED_TYPES
+    def _backup_writer(self) -> TableWriter:
+        from fastrelay.tables.writing import open_writer  # as above
 
-        kind, _, name = self._backup_name.removeprefix("proxy:").partition(":")
-        if kind not in COMPILED_TYPES:
-            raise TableError(self._backup_name, "delete operation is not supported", unavailable=False)
-        path = name + SUFFIX
-        with table_lock(path):
-            return delete(path, [key], ownership_of(path, None, False, False))
+        if self._writer is None:
+            how = self._how
+            self._writer = open_writer(self._backup_name, fold=how.fold, utf8=how.utf8, around=how.around)
+        return self._writer
 
 
 def endpoint_of(source: Source, parameter: str, default: str) -> Endpoint:

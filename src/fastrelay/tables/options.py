@@ -38,6 +38,7 @@ class Surroundings:
 
     `complain` takes a line for the log when a server fails; `approved` are the tables that `proxy:` may name,
     None: all; `proxymap` is the socket of the process that asks servers for this one, "": there is none.
+    `writable` and `proxywrite` are the same for tables that are written to.
     """
 
     settings: TableSettings = field(default_factory=TableSettings)
@@ -45,6 +46,8 @@ class Surroundings:
     complain: Callable[[str], None] = _say_nothing
     approved: frozenset[str] | None = None
     proxymap: str = ""
+    writable: frozenset[str] | None = None
+    proxywrite: str = ""
 
 
 NOWHERE = Surroundings()

@@ -27,7 +27,7 @@ LONGEST_LINE = 1024
 
 class RedisTable(QueryTable):
     type = "redis"
-    removes = True
+    writable = True
 
     def configure(self, source: Source) -> None:
         key_format = source.text("key_format", "%s", required=True)
@@ -53,8 +53,17 @@ class RedisTable(QueryTable):
             return None
         return self._templates.result(key, [reply[reply.index(b"\n") + 1 : -2]])
 
+    async def store(self, key: bytes, value: bytes, replace: bool) -> bool:
+        spoken = await answer(self._templates.query, "key_format", key, bytes)
+        if spoken is None:
+            raise TableError(self.label, "the key is not of this table", unavailable=False)
+        verb, place = ([b"HSET"], [self._hash, spoken]) if self._hash else ([b"SET"], [spoken])
+        if replace:
+            await self._command([*verb, *place, value], b":" if self._hash else b"+")
+            return True
+        return await self._command([verb[0] + b"NX", *place, value], b":") != b":0\r\n"
+
     async def remove(self, key: bytes) -> bool:
-        """Delete a key; was it there? TableError."""
         spoken = await answer(self._templates.query, "key_format", key, bytes)
         if spoken is None:
             return False

@@ -32,7 +32,7 @@ class RemoteTable(Table):
 
     remote = True
     keeps_case: ClassVar[bool] = False  # True: keys reach the server as they are (socketmap, tcp)
-    removes: ClassVar[bool] = False  # True: remove() deletes keys
+    writable: ClassVar[bool] = False  # True: store() and remove() are there
 
     def __init__(self, name: str, how: Options) -> None:
         super().__init__(name)
@@ -56,9 +56,13 @@ class RemoteTable(Table):
         """The value on the server, None when it is not there."""
         raise NotImplementedError
 
+    async def store(self, key: bytes, value: bytes, replace: bool) -> bool:
+        """Set a folded key's value; False: it has one, and that is not to be replaced. Errors as those of fetch."""
+        raise NotImplementedError
+
     async def remove(self, key: bytes) -> bool:
-        """Delete a key; was it there? TableError. What is cached here stays for its time."""
-        raise TableError(self.label, "delete operation is not supported", unavailable=False)
+        """Delete a folded key; was it there? Errors as those of fetch."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """End the connections."""
@@ -74,6 +78,28 @@ class RemoteTable(Table):
         self._cache.move_to_end(folded)
         answer = kept[1]
         return self._say(answer) if isinstance(answer, TableError) else answer
+
+    async def get_now(self, key: bytes) -> bytes | None:
+        """From the server, whatever is kept here."""
+        folded = self._fold(key)
+        return None if folded is None else self._say(await self._finish(folded))
+
+    async def change(self, key: bytes, value: bytes | None, replace: bool = True) -> bool:
+        """Set a key's value, or with None delete it; was that done? TableError."""
+        folded = self._fold(key)
+        if folded is None:
+            raise TableError(self.label, "key is not UTF-8", unavailable=False)
+        try:
+            async with asyncio.timeout(self.timeout) as limit:
+                if value is None:
+                    return await self.remove(folded)
+                return await self.store(folded, value, replace)
+        except TableError:
+            raise
+        except Exception as error:
+            raise TableError(self.label, self._why(error, limit)) from error
+        finally:
+            self._cache.pop(folded, None)
 
     def lifetime(self, key: bytes, answer: Answer) -> float:
         """How long an answer that has just come may be kept."""
@@ -121,14 +147,16 @@ class RemoteTable(Table):
         except TableError as error:
             answer = TableError(self.label, error.reason, error.unavailable)
         except Exception as error:
-            late = f"no answer within {self.timeout:g} seconds"
-            answer = TableError(self.label, late if limit.expired() else reason_of(error))
+            answer = TableError(self.label, self._why(error, limit))
         if isinstance(answer, TableError):
             self._failed(key, answer)
         else:
             self._failure = None
             self._keep(key, answer, self.lifetime(key, answer))
         return answer
+
+    def _why(self, error: Exception, limit: asyncio.Timeout) -> str:
+        return f"no answer within {self.timeout:g} seconds" if limit.expired() else reason_of(error)
 
     def _failed(self, key: bytes, error: TableError) -> None:
         """A failure is remembered for a moment: of the whole server, or of this key alone."""

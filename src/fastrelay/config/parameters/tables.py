@@ -34,7 +34,7 @@ PARAMETERS = (
     names(
         "proxy_write_maps",
         "$smtp_sasl_auth_cache_name $lmtp_sasl_auth_cache_name $address_verify_map $postscreen_cache_map",
-        "The tables that `postmap -d proxy:...` may change.",
+        "The tables that may be written to through `proxy:`; other words in the list mean nothing.",
     ),
     time(
         "fastrelay_table_cache_time",
