@@ -162,11 +162,17 @@ def test_maillog_outside_of_its_prefixes_is_refused(house):
 
 
 def test_check_warns_and_passes(house):
-    house.write(relay_domains="dbm:/nowhere/domains", smtpd_timeuot="5s")
+    (house.directory / "rules").write_text("/good/ DUNNO\n/bad\n")
+    house.write(
+        relay_domains="dbm:/nowhere/domains",
+        smtpd_timeuot="5s",
+        header_checks=f"regexp:{house.directory}/rules",
+    )
     status, said = house.run("check")
     assert status == 0
     assert "relay_domains" in said and "unsupported dictionary type: dbm" in said
     assert "smtpd_timeuot" in said
+    assert "rules, line 2: no closing regexp delimiter" in said
     assert (house.directory / "spool" / "fastrelay").is_dir()
 
 

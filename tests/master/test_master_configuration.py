@@ -57,3 +57,27 @@ def test_taken(tmp_path):
 )
 def test_who_needs_proxymap(tmp_path, line, option, wanted):
     assert proxymap.is_wanted(configuration.load(write(tmp_path, line, option))) is wanted
+
+
+def test_a_domain_in_two_lists(tmp_path):
+    line = "\n".join(
+        [
+            "mydestination = one.test two.test",
+            "relay_domains = $mydestination, Three.test, !four.test",
+            "virtual_alias_domains = ONE.test, three.test hash:/x /none four.test",
+            "virtual_mailbox_domains = $virtual_alias_domains",
+        ]
+    )
+    said = configuration.listed_twice(configuration.load(write(tmp_path, line)))
+    assert said == [
+        "do not list domain one.test in BOTH mydestination and virtual_alias_domains",
+        "do not list domain one.test in BOTH mydestination and virtual_mailbox_domains",
+        "do not list domain four.test in BOTH virtual_alias_domains and virtual_mailbox_domains",
+        "do not list domain one.test in BOTH virtual_alias_domains and virtual_mailbox_domains",
+        "do not list domain three.test in BOTH virtual_alias_domains and virtual_mailbox_domains",
+        "do not list domain one.test in BOTH virtual_alias_domains and relay_domains",
+        "do not list domain three.test in BOTH virtual_alias_domains and relay_domains",
+        "do not list domain one.test in BOTH virtual_mailbox_domains and relay_domains",
+        "do not list domain three.test in BOTH virtual_mailbox_domains and relay_domains",
+    ]
+    assert set(said) < set(configuration.warnings(configuration.load(write(tmp_path, line))))

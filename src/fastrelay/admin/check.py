@@ -21,7 +21,7 @@ from fastrelay.master.socket_set import wanted
 if TYPE_CHECKING:
     from fastrelay.config import Config
 
-TABLE_SUFFIXES = ("_maps", "_map", "_database")
+TABLE_SUFFIXES = ("_maps", "_map", "_database", "_checks")
 OTHERS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
 
 
@@ -61,7 +61,7 @@ def disk_problems(queue_directory: Path, how: str) -> list[str]:
 
 
 def table_problems(config: Config) -> Iterator[str]:
-    """Tables named in main.cf that cannot be opened; look-ups in them will be answered 451."""
+    """Of tables named in main.cf: why they cannot be opened (a look-up is answered 451), their sources' mistakes."""
     from fastrelay.config.logical_lines import split_quoted
     from fastrelay.master.table_surroundings import table_surroundings
     from fastrelay.tables import open_table
@@ -74,6 +74,8 @@ def table_problems(config: Config) -> Iterator[str]:
             kind = spec.lstrip("!").partition(":")[0]
             if ":" not in spec or not kind.isalnum():
                 continue
-            table = open_table(spec.lstrip("!"), around=around)
+            utf8 = not name.endswith("_checks")  # as cleanup opens them
+            table = open_table(spec.lstrip("!"), fold=utf8, utf8=utf8, around=around)
+            yield from (f"{name}: {text}" for text in table.warnings)
             if table.problem:
                 yield f"{name}: {table.problem}"

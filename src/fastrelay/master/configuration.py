@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
+from itertools import combinations
 from pathlib import Path
 
 from fastrelay import config as files
@@ -18,6 +19,7 @@ from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
 from fastrelay.master.routing import own_addresses
 from fastrelay.smtpd import restrictions
 from fastrelay.smtpd.settings import SmtpdSettings
+from fastrelay.tables.text import split_list
 
 DELIVERED = frozenset({"smtp", "local", "virtual", "error", "discard"})
 OWN = DELIVERED | {"smtpd"}  # what a worker runs by its line in master.cf
@@ -75,7 +77,7 @@ def _try_rooms(config: Config) -> None:
 
 def warnings(config: Config) -> list[str]:
     """What is set and has no effect, or another than meant."""
-    found = usage.check(config)
+    found = usage.check(config) + listed_twice(config)
     names = {
         name
         for service in _smtpd_services(config)
@@ -96,6 +98,20 @@ def warnings(config: Config) -> list[str]:
     if jailed:
         found.append(f"{file}: services are not chrooted yet: {', '.join(jailed)}")
     return found
+
+
+def listed_twice(config: Config) -> list[str]:
+    """A domain has one class (ADDRESS_CLASS_README). Names in files and tables are not looked at."""
+    lists = {
+        name: {word.lower() for word in split_list(config.text(name)) if not set(word) & set(":/!")}
+        for name in ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
+    }
+    return [
+        f"do not list domain {domain} in BOTH {one} and {other}"
+        for one, other in combinations(lists, 2)
+        if (one, other) != ("mydestination", "relay_domains")  # as in Postfix, whose default it once was
+        for domain in sorted(lists[one] & lists[other])
+    ]
 
 
 def _smtpd_services(config: Config) -> list[Service]:

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from fastrelay.cleanup._mime import MimeScanner
 from fastrelay.cleanup.checks import CheckTables, ContentChecks
 from fastrelay.config import Config, section
+from fastrelay.master.table_opener import TableOpener
 from fastrelay.smtpd.settings import ContentSettings
-from fastrelay.tables import Maps, Table, TableError, open_table
-from fastrelay.tables.options import Surroundings
-
-Log = Callable[[bytes, bytes], None]
+from fastrelay.tables import Maps, TableError
 
 
-class CheckOpener:
-    """Opens tables for checks: their keys are neither folded nor UTF-8. One table for one name."""
-
-    def __init__(self, error: Log, around: Surroundings) -> None:
-        self._error = error
-        self._around = around
-        self._tables: dict[str, Table] = {}
-
-    def __call__(self, spec: str) -> Table:
-        table = self._tables.get(spec)
-        if table is None:
-            table = self._tables[spec] = open_table(spec, fold=False, utf8=False, around=self._around)
-            if table.problem is not None:
-                self._error(b"cleanup", table.problem.encode("utf-8", "replace"))
-        return table
-
-
-def content_checks(config: Config, opener: CheckOpener, overrides: tuple[str, ...]) -> ContentChecks | None:
+def content_checks(config: Config, opener: TableOpener, overrides: tuple[str, ...]) -> ContentChecks | None:
     """`overrides` are the service's receive_override_options. None: nothing is to be checked."""
     settings = section(ContentSettings, config)
 
@@ -76,7 +57,7 @@ def content_checks(config: Config, opener: CheckOpener, overrides: tuple[str, ..
     )
 
 
-def sent_checks(config: Config, overrides: Mapping[str, str], opener: CheckOpener) -> ContentChecks | None:
+def sent_checks(config: Config, overrides: Mapping[str, str], opener: TableOpener) -> ContentChecks | None:
     """smtp_header_checks and its family, for one transport."""
     settings = section(ContentSettings, config)
 

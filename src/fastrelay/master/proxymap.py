@@ -74,6 +74,8 @@ class Tables:
             if spec not in (self._around.approved or ()):
                 return self._refuse(spec)
             table = open_table(spec, fold=fold, utf8=utf8, around=self._around)
+            for text in table.warnings:
+                self._around.complain(text)
             if table.problem is not None:
                 self._around.complain(f"{spec} is unavailable. {table.problem}")
             self._tables[fold, utf8, name] = table

@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fastrelay.config import Config, section
 from fastrelay.config.interfaces import receiving_interfaces
 from fastrelay.master import proxymap
-from fastrelay.master.content import CheckOpener
 from fastrelay.master.mappings import Mappings
+from fastrelay.master.table_opener import Log, TableOpener, opener_of_checks
 from fastrelay.master.table_surroundings import PROXYMAP, PROXYWRITE, table_surroundings
 from fastrelay.rewrite.address import Rewriter
 from fastrelay.rewrite.recipients import RecipientCheck, RecipientMaps
 from fastrelay.rewrite.resolve import ResolveLookups, Resolver
 from fastrelay.rewrite.settings import ResolveSettings, RewriteSettings
-from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher, Table, open_table
+from fastrelay.tables import AddressMatcher, DomainMatcher, Maps, StringMatcher
+from fastrelay.tables.options import Options
 
-Log = Callable[[bytes, bytes], None]
 REMEMBERED = 4096  # resolutions
 
 
@@ -35,15 +33,15 @@ class Routing:
 
     def __init__(self, config: Config, error: Log, warning: Log) -> None:
         self._config = config
-        self._error = error
-        self._around = table_surroundings(
+        around = table_surroundings(
             config,
             lambda text: warning(b"tables", text.encode("utf-8", "replace")),
             PROXYMAP if proxymap.is_wanted(config) else "",
             PROXYWRITE,
         )
         self.own_addresses = own_addresses(config)
-        self._tables: dict[str, Table] = {}
+        self.open = TableOpener(b"smtpd", error, warning, Options(around=around))
+        self.open_check = opener_of_checks(error, warning, around)
         self.rewriter = Rewriter(section(RewriteSettings, config))
         settings = section(ResolveSettings, config)
         parents = set(settings.parent_domain_matches_subdomains)
@@ -82,23 +80,12 @@ class Routing:
         self.envelope = self.mappings.envelope()
         self.duplicate_filter_limit = int(str(config.value("duplicate_filter_limit")))
 
-        self.open_check = CheckOpener(error, self._around)
-
     def networks(self, text: str) -> AddressMatcher:
         parents = self._config.text("parent_domain_matches_subdomains")
         return AddressMatcher(text, self.open, "mynetworks" in parents)
 
     def maps(self, parameter: str) -> Maps:
         return Maps(self._config.text(parameter), self.open)
-
-    def open(self, spec: str) -> Table:
-        """One table for one name, however many parameters name it."""
-        table = self._tables.get(spec)
-        if table is None:
-            table = self._tables[spec] = open_table(spec, around=self._around)
-            if table.problem is not None:
-                self._error(b"smtpd", table.problem.encode("utf-8", "replace"))
-        return table
 
     def _names(self, parameter: str) -> StringMatcher:
         return StringMatcher(self._config.text(parameter), self.open)
