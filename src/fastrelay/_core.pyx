@@ -163,7 +163,7 @@ cdef class Transaction:
     cdef readonly bytes queue_id
     cdef Address mapped_sender  # as they are stored; None: as the client gave them
     cdef list mapped_recipients
-    cdef tuple contents  # header, body and message id, when the check of Stage.CONTENT has made them
+    cdef tuple contents  # header, body and message ids, when the check of Stage.CONTENT has made them
     cdef bytes body  # when it is taken from the scanner before its time
     cdef bytes content_filter
     cdef int hops
@@ -833,9 +833,9 @@ cdef class ReceiveSession:
         self.transaction.mapped_sender, self.transaction.mapped_recipients = sender, recipients
 
     def clean_header(self, inspector):
-        """For the check of Stage.CONTENT: (header, message id, hops), with each header shown to `inspector`."""
+        """For the check of Stage.CONTENT: (header, message ids, hops), with each header shown to `inspector`."""
         header = self._clean(inspector)
-        return header, self.rules.cleaner.message_id, self.rules.cleaner.hops
+        return header, self.rules.cleaner.message_ids, self.rules.cleaner.hops
 
     def body(self):
         """For the check of Stage.CONTENT: what follows the header, in wire form."""
@@ -843,9 +843,9 @@ cdef class ReceiveSession:
             self.transaction.body = self._scanner.take_body()
         return self.transaction.body
 
-    def set_contents(self, bytes header not None, bytes body not None, bytes message_id not None, int hops):
+    def set_contents(self, bytes header not None, bytes body not None, list message_ids not None, int hops):
         """For the check of Stage.CONTENT: what is to be stored."""
-        self.transaction.contents, self.transaction.hops = (header, body, message_id), hops
+        self.transaction.contents, self.transaction.hops = (header, body, message_ids), hops
 
     @property
     def stored_recipients(self):
@@ -872,7 +872,6 @@ cdef class ReceiveSession:
             self.map_envelope(NULL_SENDER, t.recipients)
         sender = t.sender if t.mapped_sender is None else t.mapped_sender
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
-        t.recipients = unique_recipients(t.recipients, self.rules.duplicate_limit)
         return self.rules.cleaner.clean(
             self._scanner, self.rules.received(self, self._now), addresses, inspector, add_missing, sender.external,
             t.queue_id, date, stamp)
@@ -880,23 +879,25 @@ cdef class ReceiveSession:
     cdef int _finish_message(self) except -1:
         """Everything that is done to a message before it is durable, in the order of the flow."""
         cdef Transaction t = self.transaction
-        cdef bytes header, body, message_id
+        cdef bytes header, body
+        cdef list message_ids
         if t.contents is None:
             header = self._clean(None)
-            t.hops, message_id = self.rules.cleaner.hops, self.rules.cleaner.message_id
+            t.hops, message_ids = self.rules.cleaner.hops, self.rules.cleaner.message_ids
         else:
-            header, body, message_id = t.contents
+            header, body, message_ids = t.contents
         if t.hops >= self.rules.hop_limit and not t.discard:
             self.journal.too_many_hops(self)
             return self._content_refused(replies.R554_TOO_MANY_HOPS)
         if t.contents is None:
             body = self.body()
-            self.journal.message_id(self, message_id)
+            self.journal.message_ids(self, message_ids)
         self._total[self._verb] += 1
         self._good[self._verb] += 1
         if t.discard:
             return self._end_message(None)
-        self._message = (t.message_id, self._envelope(len(header) + len(body), message_id), (header, body))
+        envelope = self._envelope(len(header) + len(body), _message_id(message_ids))
+        self._message = (t.message_id, envelope, (header, body))
         t.body = t.contents = None
         self._state = PAUSED
         return 0
@@ -921,10 +922,8 @@ cdef class ReceiveSession:
 
     cdef object _envelope(self, Py_ssize_t size, bytes message_id):
         cdef Transaction t = self.transaction
-        cdef Address sender = t.sender
-        cdef list recipients = t.recipients
-        if t.mapped_sender is not None:
-            sender, recipients = t.mapped_sender, unique_recipients(t.mapped_recipients, self.rules.duplicate_limit)
+        cdef Address sender = t.sender if t.mapped_sender is None else t.mapped_sender
+        cdef list recipients = unique_recipients(self.stored_recipients, self.rules.duplicate_limit)
         return Envelope(
             sender.external, recipients, self._now, size, t.flags | self._scanner.flags, t.envid, message_id,
             self.client.name, self.client.address, self.helo, self.with_protocol, 0,
@@ -943,6 +942,14 @@ cdef class ReceiveSession:
 
 
 # Helpers -------------------------------------------------------------------------------------------
+
+cdef bytes _message_id(list found):
+    """The first that is not Resent-."""
+    for resent, value in found:
+        if not resent:
+            return value
+    return b""
+
 
 cdef bint _skip_keyword(Slice *rest, const char *keyword, Py_ssize_t size) noexcept nogil:
     """Take `FROM:` or `TO:` off, ASCII case and blanks before it aside."""

@@ -194,21 +194,28 @@ def test_null_sender_and_long_queue_ids() -> None:
         (b"Message-Id:", b""),
         (b"Message-Id: \x01\x1b[2J\x7f", b"??[2J?"),
         (b"Message-Id: " + b"x" * 5000, b"x" * 1000),
-        (b"Subject: none", b""),
+        (b"Subject: none", None),
+        (b"Message-Id:", b""),
     ],
 )
-def test_message_id_for_the_log(header: bytes, logged: bytes) -> None:
+def test_message_id_for_the_log(header: bytes, logged: bytes | None) -> None:
     made_by = cleaner()
     clean(header + b"\r\n\r\nb", made_by)
-    assert made_by.message_id == logged
+    assert made_by.message_ids[:1] == ([] if logged is None else [(False, logged)])
 
 
 def test_resent_message_id_and_reuse() -> None:
     made_by = cleaner()
     clean(b"Resent-Message-Id: <r@b>\r\nMessage-Id: <m@b>\r\n", made_by)
-    assert (made_by.message_id, made_by.resent_message_id) == (b"<m@b>", b"<r@b>")
+    assert made_by.message_ids == [(True, b"<r@b>"), (False, b"<m@b>")]
     clean(b"Subject: x\r\n", made_by)
-    assert (made_by.message_id, made_by.resent_message_id, made_by.hops) == (b"", b"", 1)
+    assert (made_by.message_ids, made_by.hops) == ([], 1)
+
+
+def test_a_flood_of_message_ids_is_not_logged() -> None:
+    made_by = cleaner()
+    clean(b"Message-Id: <m@b>\r\n" * 1000, made_by)
+    assert len(made_by.message_ids) == 20
 
 
 @pytest.mark.parametrize("count", [0, 48, 49])
@@ -240,7 +247,7 @@ def test_ten_thousand_headers_are_linear() -> None:
 def test_message_drop_headers_is_a_setting() -> None:
     made_by = cleaner(dropped=[b"X-Secret", b"message-id"])
     assert clean(b"Bcc: a@b\r\nx-SECRET: 1\r\nMessage-Id: <m@i>\r\n", made_by) == b"Bcc: a@b\r\n\r\n"
-    assert made_by.message_id == b"<m@i>"
+    assert made_by.message_ids == [(False, b"<m@i>")]
 
 
 @pytest.mark.parametrize("text", [b"no header", b"two words: x", b": x"])

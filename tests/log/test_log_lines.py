@@ -72,7 +72,7 @@ def test_messages() -> None:
         == b"DCA3B9840B4: client=localhost[127.0.0.1]"
     )
     assert lines.message_id(b"Q", b"<a@b>") == b"Q: message-id=<a@b>"
-    assert lines.message_id(b"Q", b"") == b"Q: message-id=<>"
+    assert lines.message_id(b"Q", b"") == b"Q: message-id="
     assert lines.resent_message_id(b"Q", b"<rr@x>") == b"Q: resent-message-id=<rr@x>"
     assert lines.queue_active(b"DCA3B9840B4", b"s@x.example", 310, 1) == (
         b"DCA3B9840B4: from=<s@x.example>, size=310, nrcpt=1 (queue active)"

@@ -259,13 +259,15 @@ def rewrite(value: bytes, context: Context, mapper: Mapper | None = None, limit:
     for node in tree:
         if node.kind != ADDRESS:
             continue
-        result = source = external(node.children, spaces=False)
+        source = external(node.children, spaces=False)
         if context.complete and source:
             result = quote_local(internal(rewrite_tokens(scan(source), context)))
-        if mapper is not None:
+            changed = changed or result != source
+        else:
+            result = quote_local(internal(node.children, spaces=False)) if source else b""
+        if mapper is not None and not result.endswith(b"@"):
             result, completed = mapper(result), result
             changed = changed or result != completed
-        changed = changed or result != source
         node.children = scan(result)
     return b" " + render(tree) if changed else None
 

@@ -43,8 +43,8 @@ def client(queue_id: bytes, name: bytes, address: bytes) -> bytes:
 
 
 def message_id(queue_id: bytes, value: bytes) -> bytes:
-    """`value` as the header has it; b"" shows as the null id."""
-    return b"%b: message-id=%b" % (queue_id, value or b"<>")
+    """`value` as the header has it; <> where there is none."""
+    return b"%b: message-id=%b" % (queue_id, value)
 
 
 def queue_active(queue_id: bytes, sender: bytes, size: int, recipients: int) -> bytes:

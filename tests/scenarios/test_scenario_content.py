@@ -3,6 +3,7 @@
 Replies, what cleanup logs, who gets what: content_cases.py has the messages, content_lab.py plays them.
 """
 
+import re
 import smtplib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,8 @@ from content_cases import CASES, CONFIGURATIONS
 from content_lab import play
 from scenario_parts import IS_ROOT
 
-from support.relay import Fastrelay, Postfix
+from support.keeping_sink import KeepingSink
+from support.relay import Fastrelay, MailSystem, Postfix
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="Postfix must be started by root")
@@ -42,3 +44,39 @@ def test_a_map_of_header_addresses_that_cannot_answer() -> None:
         assert refused.value.args == (451, b"4.3.0 Error: queue file write error")
         relay.wait_log("sender_canonical_maps map lookup problem for a@a.example -- message not accepted")
         relay.wait_log('fail:none lookup error for "a@a.example"')
+
+
+TOLD = r"fail:none lookup error for .*|parameter local_header_rewrite_clients.*"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="Postfix must be started by root")
+@pytest.mark.parametrize(
+    ("clients", "completed"),
+    [
+        ("check_address_map inline:{127.0.0.1=ok}", True),
+        ("inline:{10.0.0.1=ok}, permit_sasl_authenticated", False),
+        ("nonsense, static:all", True),
+        ("fail:none", None),
+    ],
+)
+def test_local_header_rewrite_clients(clients: str, completed: bool | None) -> None:
+    """None: MAIL is refused."""
+
+    def replies(kind: type[MailSystem]) -> tuple[int, bytes, set[str]]:
+        with KeepingSink() as sink:
+            main = {"relayhost": sink.next_hop, "local_header_rewrite_clients": clients}
+            with kind(main) as relay, relay.smtp() as client:
+                client.ehlo()
+                reply = client.mail("s@s.example")
+                if reply[0] == 250:
+                    assert client.rcpt("r@r.example")[0] == 250
+                    assert client.data(b"To: x\r\n\r\nx\r\n")[0] == 250
+                    assert (b"To: x@relay.test\r\n" in sink.wait()[0].header) == completed
+                if clients.startswith(("fail", "nonsense")):
+                    relay.wait_log(TOLD)
+                return *reply, set(re.findall(TOLD, relay.log()))
+
+    theirs, ours = replies(Postfix), replies(Fastrelay)
+    assert ours[:2] == theirs[:2]
+    assert (ours[0] == 250) == (completed is not None)
+    assert ours[2] == theirs[2]

@@ -23,13 +23,14 @@ CANONICAL = Setup(
         "canonical_maps": "inline:{a1@t.test=a2@t.test, a2@t.test=a3@t.test, l1@t.test=l2@t.test,"
         " l2@t.test=l1@t.test, {m@t.test=x@t.test, y@t.test}, self@t.test=self@t.test, c@t.test=C@T.test,"
         " @old.test=@new.test, @w.test=who@w2.test, ext@t.test=tgt@t.test, extd@t.test=@u.test,"
-        ' null@t.test=<>, bad@t.test=(none), loc=loc2, {quoted@t.test="a b"@t.test}}',
+        ' null@t.test=<>, bad@t.test=(none), loc=loc2, {quoted@t.test="a b"@t.test}},'
+        " texthash:$config_directory/quoted",
         "sender_canonical_maps": "inline:{s@t.test=sender@t.test, both@t.test=by-sender@t.test}",
         "recipient_canonical_maps": "inline:{r@t.test=rcpt@t.test, both@t.test=by-rcpt@t.test,"
         " by-rcpt@t.test=a1@t.test}",
         "virtual_alias_domains": "",
     },
-    {},
+    {"quoted": '"two words"@t.test one@t.test, two@t.test\n"no words"@t.test (none)\n'},
     (
         case("x@c.test", "a1@t.test"),
         case("x@c.test", "A1@T.TEST"),
@@ -63,6 +64,8 @@ CANONICAL = Setup(
         case("mailer-daemon@other.test", "z@t.test"),
         case("loc", "z@t.test"),
         case("", "a1@t.test", "a3@t.test", "a1@t.test"),
+        case('"two words"@t.test', '"two words"@t.test'),
+        case('"no words"@t.test', '"no words"@t.test'),
     ),
 )
 VIRTUAL = Setup(

@@ -43,6 +43,23 @@ ACTIONS += [
 ]
 HEADER = ["From: A B <a@a.example>", "To: b@b.example, Old <old@o.example>,", " other@x", "Subject: s"]
 HEADER += ["Reply-To: x@y.z", "MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=bb"]
+ODD = r"""
+x@mas.test )"A. B"Name
+<@x:c@l.test>,a
+"a b" <"c d"@t.test>
+"a" c@h
+<a b@c>
+']@x.test:<(c (d))@x.test:
+x<y@z
+<x,y@z>
+<a [b c]@z>
+<a "" @z>
+<"a b" "c"@z> "q" q
+a@
+x)<y z@q
+x,"<"<y z@q
+"""
+HEADER += [f"Cc: {odd}{more}" for odd in ODD.strip().split("\n") for more in ("", ", a@a.example")]
 BODY = [
     "pre",
     "--bb",

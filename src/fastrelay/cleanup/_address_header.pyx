@@ -89,7 +89,7 @@ cdef class AddressHeaders:
                 buffer_byte(&self.value, value[i])
         scan(&self.header, self.value.data, self.value.size, self.token_limit)
         self.parse()
-        for i in range(self.found_count):
+        for i in range(self.found_count - 1, -1, -1):  # found from right to left, mapped from left to right
             changed |= self.rewrite_address(&self.found[i], mapper)
         if changed:
             self.render()
@@ -216,19 +216,20 @@ cdef class AddressHeaders:
         self.source.size = 0
         while i >= one.last:
             token = &self.header.items[self.order.items[i]]
-            write_token(&self.source, &self.header, token, True)
-            if token.kind == 44:
+            write_token(&self.source, &self.header, token, self.complete)
+            if token.kind == 44 and self.complete:
                 buffer_byte(&self.source, 32)
             i -= 1
+        self.result.size = 0
         if self.complete and self.source.size:
             self.complete_address()
             changed = self.result.size != self.source.size or (
                 memcmp(self.result.data, self.source.data, self.source.size) != 0)
-        else:
-            self.result.size = 0
-            buffer_append(&self.result, self.source.data, self.source.size)
+        elif self.source.size:
+            write_quoted_local(&self.result, self.source.data, self.source.size)
         one.start = self.results.size
-        if mapper is None:
+        if mapper is None or (self.result.size and self.result.data[self.result.size - 1] == 64):
+            # `user@` is in no table
             buffer_append(&self.results, self.result.data, self.result.size)
         else:
             before = buffer_object(&self.result) if self.result.size else b""

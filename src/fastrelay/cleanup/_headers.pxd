@@ -67,8 +67,7 @@ cdef struct HeaderName:
 
 cdef class HeaderCleaner:
     cdef readonly int hops  # Received headers, ours included
-    cdef readonly bytes message_id  # what `message-id=` logs; b"" when there is none
-    cdef readonly bytes resent_message_id
+    cdef readonly list message_ids  # (is it Resent-, value) of each that there is, for the log
     cdef list names
     cdef HeaderName table[64]
     cdef int first_of_length[66]  # table is sorted by length
@@ -90,6 +89,7 @@ cdef class HeaderCleaner:
     cdef int inspect(self, bytes_ptr start, bytes_ptr end, Py_ssize_t name_size) except -1
     cdef int copy_header(self, bytes_ptr start, bytes_ptr end, Py_ssize_t name_size) except -1
     cdef int note(self, int rule, bytes_ptr value, bytes_ptr end) except -1
+    cdef int note_id(self, bint resent, bytes value) except -1
     cdef int add_headers(self, bytes sender, bytes queue_id, bytes date, bytes stamp) except -1
     cdef int add(self, bytes text) except -1
     cdef bint rewrite(

@@ -22,8 +22,7 @@ class ContentScanner:
 
 class HeaderCleaner:
     hops: int
-    message_id: bytes
-    resent_message_id: bytes
+    message_ids: list[tuple[bool, bytes]]
     def __init__(
         self, drop_headers: Iterable[bytes], header_size_limit: int, undisclosed_header: bytes, host: bytes
     ) -> None: ...

@@ -84,6 +84,7 @@ cdef enum:
     LONGEST_NAME = 64
     KEPT_HEADER_BUFFER = 8192
     LOGGED_MESSAGE_ID = 1000
+    MOST_IDS = 20  # Message-Id headers of one message that are logged
 
 cdef bytes_ptr CRLF = <bytes_ptr>b"\r\n"
 cdef bytes_ptr SPACE = <bytes_ptr>b" "
@@ -486,7 +487,7 @@ cdef class HeaderCleaner:
         the result worthless; the headers that it has not seen are not looked at.
         """
         self.hops = 1 if inspector is None else 0
-        self.message_id = self.resent_message_id = b""
+        self.message_ids = []
         self.plain = self.resent = 0
         self.is_resent = False
         self.addresses, self.inspector = addresses, inspector
@@ -561,8 +562,6 @@ cdef class HeaderCleaner:
             value += 1
         if known != NULL:
             self.note(known.rule, value + 1, end - 2)
-            if self.inspector is not None and known.rule & MESSAGE_ID:
-                self.inspector.message_id(known.rule & RESENT != 0, loggable(value + 1, end - 2))
             if known.dropped:
                 return 0
         if end - 2 - value > room:
@@ -603,12 +602,17 @@ cdef class HeaderCleaner:
         if rule & RESENT:
             self.is_resent = True
             self.resent |= rule
-            if rule & MESSAGE_ID and not self.resent_message_id:
-                self.resent_message_id = loggable(value, end)
         else:
             self.plain |= rule
-            if rule & MESSAGE_ID and not self.message_id:
-                self.message_id = loggable(value, end)
+        return self.note_id(rule & RESENT, loggable(value, end)) if rule & MESSAGE_ID else 0
+
+    cdef int note_id(self, bint resent, bytes value) except -1:
+        """Each is logged, as Postfix does, but no flood of them."""
+        if len(self.message_ids) == MOST_IDS:
+            return 0
+        self.message_ids.append((resent, value))
+        if self.inspector is not None:
+            self.inspector.message_id(resent, value)
         return 0
 
     cdef int add_headers(self, bytes sender, bytes queue_id, bytes date, bytes stamp) except -1:
@@ -619,10 +623,7 @@ cdef class HeaderCleaner:
         if not seen & MESSAGE_ID:
             message_id = b"<%b%b%b@%b>" % (stamp, b"." if stamp else b"", queue_id, self.host)
             self.add(b"%bMessage-Id: %b\r\n" % (prefix, message_id))
-            if self.is_resent:
-                self.resent_message_id = message_id
-            else:
-                self.message_id = message_id
+            self.note_id(self.is_resent, message_id)
         if not seen & DATE:
             self.add(b"%bDate: %b\r\n" % (prefix, date))
         if not seen & FROM:

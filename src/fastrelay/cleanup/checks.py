@@ -130,9 +130,9 @@ class Inspection:
         self.has_message_id = self.has_message_id or not resent
         self._say(b"%bmessage-id=%b" % (b"resent-" if resent else b"", value))
 
-    def end_of_header(self, message_id: bytes) -> None:
+    def end_of_header(self) -> None:
         if not self.has_message_id and not self.stopped:
-            self._say(b"message-id=%b" % (message_id or b"<>"))
+            self._say(b"message-id=<>")
 
     # The body
 

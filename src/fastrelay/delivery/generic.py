@@ -61,7 +61,10 @@ class GenericMap:
         return found[0]
 
     def external(self, address: bytes, warnings: Warnings) -> bytes:
-        return self.map(from_external(address), warnings).external
+        """What is not in the maps stays byte for byte: in headers it need not be canonical."""
+        given = from_external(address)
+        found = self.map(given, warnings)
+        return address if found is given else found.external
 
 
 class GenericAgent:

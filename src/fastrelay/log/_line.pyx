@@ -244,11 +244,11 @@ def client(bytes queue_id not None, bytes name not None, bytes address not None)
 
 
 def message_id(bytes queue_id not None, bytes value not None):
-    """`value` as the header has it; b"" shows as the null id."""
+    """`value` as the header has it; <> where there is none."""
     _text.size = 0
     _put(queue_id)
     _say(b": message-id=", 13)
-    _put(value or b"<>")
+    _put(value)
     return _made()
 
 

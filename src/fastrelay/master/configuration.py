@@ -17,7 +17,7 @@ from fastrelay.delivery.dns import LookupFailed, Resolver, port_number
 from fastrelay.delivery.mx import parse_networks
 from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
 from fastrelay.master.routing import own_addresses
-from fastrelay.smtpd import restrictions
+from fastrelay.smtpd import local_clients, restrictions
 from fastrelay.smtpd.settings import SmtpdSettings
 from fastrelay.tables.text import split_list
 
@@ -86,6 +86,14 @@ def warnings(config: Config) -> list[str]:
     found += [
         f"unsupported smtpd restriction: {name}: mail that comes to it is deferred" for name in sorted(names)
     ]
+    words = {
+        word
+        for service in _smtpd_services(config)
+        for word in local_clients.invalid(
+            section(SmtpdSettings, config, service.overrides).local_header_rewrite_clients
+        )
+    }
+    found += [f"parameter local_header_rewrite_clients: invalid request: {word}" for word in sorted(words)]
     missing = [
         f"{service.name} ({service.command})"
         for service in config.services

@@ -36,6 +36,11 @@ def forwarded(
     return replace(old, sender=sender, recipients=recipients, arrival=now, size=old.size + added)
 
 
+def as_mapped(recipient: Recipient) -> Recipient:
+    """Nobody gave an address of its own making: the original is what canonical maps make of it."""
+    return replace(recipient, original=b"") if recipient.original == recipient.address else recipient
+
+
 class OwnMail:
     """`mapping()` is the one of the configuration at hand, `duplicate_limit()` its duplicate_filter_limit."""
 
@@ -71,7 +76,8 @@ class OwnMail:
         if not mapping.maps:
             return envelope
         try:
-            answer = ask(mapping.map, from_external(envelope.sender), envelope.recipients, False)
+            recipients = [as_mapped(recipient) for recipient in envelope.recipients]
+            answer = ask(mapping.map, from_external(envelope.sender), recipients, False)
         except MappingFailed as failure:
             self._warn(failure.lines(queue_id))
             return None

@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import time
+from bisect import bisect_left
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, cast
@@ -342,11 +343,12 @@ class Worker:
     def _log_outcome(self, delivery: Delivery, outcome: Outcome) -> None:
         message = delivery.message
         recipient = message.envelope.recipients[outcome.recipient]
+        at = bisect_left(delivery.recipients, outcome.recipient)  # they are in the envelope's order
         arrival, activated = message.envelope.arrival, message.activated
         started = delivery.started or activated
         text = lines.delivery(
             message.queue_id,
-            recipient.address,
+            delivery.addresses[at],
             recipient.original,
             outcome.relay,
             0,

@@ -107,5 +107,5 @@ def follow(table: AddressTable, address: Address, warnings: Warnings) -> Address
             return address if found is None else found
         address = found
     text = b"unreasonable %b map nesting for %b -- message not accepted, try again later"
-    warnings.add(text % (table.title, address.internal))
+    warnings.add(text % (table.title, address.external))
     return address

@@ -136,7 +136,8 @@ class AddressKeys:
         return split_extension(local, self._delimiters, self._owner_request_special)[0]
 
     def is_local(self, domain: bytes) -> bool:
-        return domain == self._origin or self._is_local(domain)
+        """Of header addresses too, whose domains are in any case."""
+        return domain.lower() == self._origin or self._is_local(domain)
 
 
 def external_keys(address: Address, user: bytes, is_local: bool) -> list[Key]:

@@ -100,12 +100,13 @@ class AddressTable:
     def __bool__(self) -> bool:
         return bool(self._maps)
 
-    def find(self, address: Address, warnings: Warnings) -> list[Address] | None:
-        """What the address stands for; None: for itself. Raises MappingFailed."""
+    def find(self, address: Address, warnings: Warnings, shown: bytes | None = None) -> list[Address] | None:
+        """What the address stands for; None: for itself. `shown` stands for it in the log. Raises MappingFailed."""
+        shown = address.internal if shown is None else shown
         try:
             found = self._maps.find_key(self._keys.external(address))
         except self._unavailable as error:
-            raise self._problem(address, warnings, error) from error
+            raise self._problem(address, shown, warnings, error) from error
         if found is None:
             return None
         key, value = found
@@ -117,24 +118,26 @@ class AddressTable:
             addresses = read_addresses(value, self._settings)
         if not addresses:
             text = b'%b lookup of %b returns non-address result "%b"'
-            warnings.add_bare(text % (self.title, address.internal, value))
-            raise self._problem(address, warnings)
+            warnings.add_bare(text % (self.title, shown, value))
+            raise self._problem(address, shown, warnings)
         if key.extension and self._propagate:
             return [Address(a.local + key.extension, a.domain) for a in addresses]
         return addresses
 
     def find_one(self, address: Address, warnings: Warnings) -> Address | None:
         """The first of what the address stands for."""
-        found = self.find(address, warnings)
+        found = self.find(address, warnings, address.external)
         if found is None:
             return None
         if len(found) > 1:
-            warnings.add(b"multi-valued %b entry for %b" % (self.title, address.internal))
+            warnings.add(b"multi-valued %b entry for %b" % (self.title, address.external))
         return found[0]
 
-    def _problem(self, address: Address, warnings: Warnings, cause: Exception | None = None) -> MappingFailed:
+    def _problem(
+        self, address: Address, shown: bytes, warnings: Warnings, cause: Exception | None = None
+    ) -> MappingFailed:
         text = b"%b map lookup problem for %b -- message not accepted, try again later"
-        warnings.add(text % (self.title, address.internal))
+        warnings.add(text % (self.title, shown))
         return MappingFailed(Trouble.LOOKUP, warnings, cause, address.external or b'""')
 
 

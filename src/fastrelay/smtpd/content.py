@@ -58,7 +58,7 @@ class Prepared:
 
     header: bytes
     body: bytes
-    message_id: bytes
+    message_ids: list[tuple[bool, bytes]]
     hops: int
     inspection: Inspection | None
     recipients: list[Recipient] | None  # None: they stay
@@ -92,14 +92,14 @@ class ContentCheck:
     def _prepare(self, session: Any) -> Prepared:
         warnings = self._maps.warnings = Warnings()
         inspection = None if self._checks is None else Inspection(self._checks, _origin(session))
-        header, message_id, hops = session.clean_header(inspection)
+        header, message_ids, hops = session.clean_header(inspection)
         body = session.body()
         recipients = None
         if inspection is not None:
-            inspection.end_of_header(message_id)
+            inspection.end_of_header()
             body = inspection.body(body)
             recipients = self._recipients(session, inspection, warnings)
-        return Prepared(header, body, message_id, hops, inspection, recipients, warnings)
+        return Prepared(header, body, message_ids, hops, inspection, recipients, warnings)
 
     def _recipients(self, session: Any, inspection: Inspection, warnings: Warnings) -> list[Recipient] | None:
         if inspection.redirect:
@@ -117,7 +117,7 @@ class ContentCheck:
         self._journal.cleanup_warnings(prepared.warnings.lines(session.transaction.queue_id))
         inspection = prepared.inspection
         if inspection is None:
-            self._journal.message_id(session, prepared.message_id)
+            self._journal.message_ids(session, prepared.message_ids)
         else:
             self._journal.cleanup_lines(inspection.lines)
             if inspection.failed:
@@ -127,7 +127,7 @@ class ContentCheck:
             session.set_fate(inspection.hold, inspection.discard, inspection.filter)
             if prepared.recipients is not None:
                 session.set_recipients(prepared.recipients)
-        session.set_contents(prepared.header, prepared.body, prepared.message_id, prepared.hops)
+        session.set_contents(prepared.header, prepared.body, prepared.message_ids, prepared.hops)
         return None
 
     def _fail(self, session: Any, failure: MappingFailed) -> bytes:

@@ -38,8 +38,14 @@ class Journal:
         client = session.client
         self._line(self._service, lines.client(session.transaction.queue_id, client.name, client.address))
 
-    def message_id(self, session: Any, value: bytes) -> None:
-        self._line(b"cleanup", lines.message_id(session.transaction.queue_id, value))
+    def message_ids(self, session: Any, ids: list[tuple[bool, bytes]]) -> None:
+        """(is it Resent-, value) of each header; a line without an id where no Message-Id is."""
+        queue_id, plain = session.transaction.queue_id, False
+        for resent, value in ids:
+            plain = plain or not resent
+            self._line(b"cleanup", (lines.resent_message_id if resent else lines.message_id)(queue_id, value))
+        if not plain:
+            self._line(b"cleanup", lines.message_id(queue_id, b"<>"))
 
     def reject(self, session: Any, where: bytes, reply: bytes, recipient: bytes | None) -> None:
         transaction, client = session.transaction, session.client

@@ -17,6 +17,7 @@ from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
 from fastrelay.smtpd.connection import Connection
 from fastrelay.smtpd.content import ContentCheck, HeaderMaps, header_addresses
 from fastrelay.smtpd.journal import Journal
+from fastrelay.smtpd.local_clients import LocalClients
 from fastrelay.smtpd.restrictions import RecipientChecks
 from fastrelay.smtpd.settings import SmtpdSettings
 from fastrelay.tables import AddressMatcher, Maps, TableError, open_table
@@ -32,12 +33,13 @@ MEMORY_SWEEPS = 0.9  # of fastrelay_content_memory_limit, above which MAIL gets 
 class Client:
     """Who is at the other end, and what that means here; mynetworks is asked when a restriction asks."""
 
-    __slots__ = ("_networks", "_trusted", "address", "is_local", "name", "trace")
+    __slots__ = ("_networks", "_trusted", "address", "is_clear", "is_local", "name", "trace")
 
-    def __init__(self, name: bytes, address: bytes, networks: AddressMatcher, is_local: bool) -> None:
+    def __init__(self, name: bytes, address: bytes, networks: AddressMatcher) -> None:
         self.name = name
         self.address = address
-        self.is_local = is_local  # of local_header_rewrite_clients
+        self.is_local = False  # of local_header_rewrite_clients
+        self.is_clear = True  # whether it is one of them
         self._networks = networks
         self._trusted: bool | None = None
         self.trace: tuple[bytes, bytes, bytes] | None = None  # (HELO name, protocol, begin of Received)
@@ -86,11 +88,13 @@ class Service:
         self._forbidden = ForbiddenCommands(
             settings.smtpd_forbidden_commands, around.journal, around.open_table
         )
-        self._local_words = frozenset(word.lower() for word in settings.local_header_rewrite_clients)
+        self._local_clients = LocalClients(
+            settings.local_header_rewrite_clients, around.own_addresses, around.journal, around.open_table
+        )
         self.rules = self._make_rules()
 
     def _make_rules(self) -> SessionRules:
-        settings, around = self.settings, self._around
+        settings, around, clients = self.settings, self._around, self._local_clients
         without = {word.upper().encode() for word in settings.smtpd_discard_ehlo_keywords}
         if not settings.smtputf8_enable:
             without.add(b"SMTPUTF8")
@@ -99,7 +103,7 @@ class Service:
         return SessionRules(
             settings,
             ehlo_reply=ehlo_reply(settings.myhostname.encode(), settings.message_size_limit, without),
-            checks=(None, None, around.checks, None, None),
+            checks=(None, clients.check if clients.can_fail else None, around.checks, None, None),
             new_id=around.new_id,
             queue_name=around.queue_name,
             has_room=self.has_room,
@@ -135,8 +139,8 @@ class Service:
         return await self._around.names.find(address)
 
     def client(self, address: str, name: bytes) -> Client:
-        client = Client(name, address.encode(), self._around.networks, is_local=False)
-        client.is_local = self._rewrites_headers_of(client)
+        client = Client(name, address.encode(), self._around.networks)
+        self._local_clients.note(client)
         return client
 
     def has_room(self, size: int) -> bool:
@@ -180,18 +184,6 @@ class Service:
         return len(self._connections)
 
     # Inside
-
-    def _rewrites_headers_of(self, client: Client) -> bool:
-        """local_header_rewrite_clients: whose mail gets missing headers."""
-        if "permit_inet_interfaces" in self._local_words and client.address in self._around.own_addresses:
-            return True
-        if "permit_mynetworks" not in self._local_words:
-            return False
-        try:
-            return client.in_mynetworks
-        except TableError as error:
-            self.journal.table_failed(error, client.address)
-            return False
 
     def _make_received(self, session: Any, now: float) -> bytes:
         client, transaction = session.client, session.transaction

@@ -12,6 +12,7 @@ R250_RECIPIENT_OK = b"250 2.1.5 Ok"
 R354_GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>"
 
 R451_ALIAS_EXPANSION_ERROR = b"451 4.6.0 Alias expansion error"
+R451_LOOKUP_ERROR = b"451 4.3.0 Temporary lookup error"
 R451_QUEUE_FILE_WRITE_ERROR = b"451 4.3.0 Error: queue file write error"
 R451_TABLE_FAILURE_TEXT = b"Temporary lookup failure"
 R421_STORAGE_FULL = b"421 4.3.1 Insufficient system storage"
