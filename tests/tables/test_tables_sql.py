@@ -13,7 +13,7 @@ import pytest
 from sql_tools import BY_KEY, FAILURES, FORMATS, KEYS, MISTAKES, Sql, fails, installed
 from tables_tools import Tools
 
-from fastrelay.tables import open_table, table_types
+from fastrelay.tables import TableError, open_table, table_types
 from fastrelay.tables.pending import answer
 from support.databases import ROWS, MariaDB, PostgreSQL
 from support.ports import free_port
@@ -243,6 +243,20 @@ def test_a_wrong_password_is_an_error(pgsql: Sql, mysql: Sql) -> None:
     for sql in (pgsql, mysql):
         sql.parameters = sql.parameters.replace("secret", "wrong")
         sql.compare_failure(BY_KEY)
+
+
+def test_a_key_that_is_no_text_says_nothing_about_the_server(sqlite: Sql) -> None:
+    """Keys of header checks are any bytes."""
+
+    async def scene() -> None:
+        table = open_table(sqlite.write(BY_KEY), fold=False, utf8=False)
+        with pytest.raises(TableError) as caught:
+            await answer(table.get, b"\xff")
+        assert not caught.value.unavailable
+        assert await answer(table.get, b"bob") == b"r1,r2"
+        await table.close()  # type: ignore[attr-defined]
+
+    asyncio.run(scene())
 
 
 def test_a_database_file_that_is_replaced(sqlite: Sql) -> None:

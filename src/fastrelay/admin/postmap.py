@@ -118,9 +118,8 @@ def read_configuration(config_dir: Path) -> config.Config:
         path = config_dir / "main.cf"
         if path.exists():
             raise
-        raise Fatal(
-            f"open {path}: No such file or directory (-c config_dir or MAIL_CONFIG name another place)"
-        ) from error
+        reason = "Not a directory" if config_dir.is_file() else "No such file or directory"
+        raise Fatal(f"open {path}: {reason} (-c config_dir or MAIL_CONFIG name another place)") from error
 
 
 def _parse(program: Program, config_dir: Path, args: list[str]) -> tuple[Options, list[str], Path]:

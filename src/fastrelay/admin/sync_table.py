@@ -40,6 +40,7 @@ USAGE = (
     "usage: sync-table [-c config_dir] [-nv] [--max-removed N|P%|N,P%] [--force] [--dry-run] [--metrics directory] "
     "source_type:source target_type:target"
 )
+DATABASES = ("mysql", "pgsql", "sqlite")
 SHOWN = 20  # keys that vanish, and complaints about entries, that are told one by one
 
 
@@ -213,11 +214,8 @@ class Run:
                 entries = entries or iter(waiter.items(table))
                 entry = next(entries, None)
             except (TableError, OSError) as error:
-                hint = (
-                    "; a database needs a list_query"
-                    if str(error).endswith("operation is not supported")
-                    else ""
-                )
+                unlisted = table.type in DATABASES and str(error).endswith("operation is not supported")
+                hint = "; a database needs a list_query" if unlisted else ""
                 raise Ended(Status.UNREADABLE, f"{error}{hint}") from error
             if entry is None:
                 return

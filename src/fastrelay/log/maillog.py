@@ -71,7 +71,8 @@ class MailLog(LineBuffer):
             elif self.waiting:
                 self._flush_file(self._file)
         except OSError as error:
-            self.trouble = str(error)
+            sink = self._file or self._syslog
+            self.trouble = f"{sink.path if sink else ''}: {error.strerror or error}"
             self._shed()
             return
         if self.dropped and not self.waiting and not self._datagrams:

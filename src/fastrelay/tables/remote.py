@@ -146,6 +146,8 @@ class RemoteTable(Table):
                 raise TableError(self.label, "a value has a null byte", unavailable=False)
         except TableError as error:
             answer = TableError(self.label, error.reason, error.unavailable)
+        except UnicodeError:  # of this key: nothing is wrong with the server
+            answer = TableError(self.label, "a text is not UTF-8", unavailable=False)
         except Exception as error:
             answer = TableError(self.label, self._why(error, limit))
         if isinstance(answer, TableError):
