@@ -164,12 +164,16 @@ def test_maillog_outside_of_its_prefixes_is_refused(house):
 def test_check_warns_and_passes(house):
     (house.directory / "rules").write_text("/good/ DUNNO\n/bad\n")
     house.write(
-        relay_domains="dbm:/nowhere/domains",
+        relay_domains="dbm:/nowhere/domains, /nowhere/list",
         smtpd_timeuot="5s",
         header_checks=f"regexp:{house.directory}/rules",
+        mynetworks="127.0.0.1/8, 10.0.0.0/33, !",
     )
     status, said = house.run("check")
     assert status == 0
+    assert "mynetworks: 127.0.0.1/8: non-null host address bits" in said
+    assert "mynetworks: 10.0.0.0/33: bad mask length" in said and "no pattern after '!'" in said
+    assert "relay_domains: /nowhere/list: open file /nowhere/list: No such file" in said
     assert "relay_domains" in said and "unsupported dictionary type: dbm" in said
     assert "smtpd_timeuot" in said
     assert "rules, line 2: no closing regexp delimiter" in said

@@ -10,11 +10,16 @@ compatibility_level = 3.6
 inet_interfaces = 127.0.0.1
 myhostname = mx.test
 """
-MASTER = "smtp unix - - n - - smtp{}\n127.0.0.1:25 inet n - n - - smtpd\n"
+MASTER = """\
+127.0.0.1:25 inet n - n - - smtpd
+local unix - n n - - local
+relay unix - - n - - smtp
+smtp unix - - n - - smtp{}
+"""
 
 
 def write(directory, line="", option=""):
-    (directory / "main.cf").write_text(f"{MAIN}{line}\n")
+    (directory / "main.cf").write_bytes(f"{MAIN}{line}\n".encode(errors="surrogateescape"))
     (directory / "master.cf").write_text(MASTER.format(option))
     return directory
 
@@ -26,6 +31,11 @@ def write(directory, line="", option=""):
         "fastrelay_mx_forbidden_networks = 10.0.0.0/99",
         "proxy_interfaces = mx.test",
         "smtp_tcp_port = no-such-port",
+        "undisclosed_recipients_header = foo",
+        "message_drop_headers = " + 300 * "x",
+        "inet_interfaces = no-such-host.invalid",
+        "mail_name = Soci\udce9t\udce9",
+        "myorigin = \udcff.test",
     ],
 )
 def test_refused(tmp_path, line):
@@ -41,6 +51,30 @@ def test_refused_in_master_cf(tmp_path):
 def test_taken(tmp_path):
     line = "fastrelay_dns_servers = 127.0.0.1:5353\nproxy_interfaces = 192.0.2.1\nsmtp_tcp_port = 2525"
     configuration.load(write(tmp_path, line))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("relayhost = [1.2.3.4", "relayhost = [1.2.3.4: bad next hop"),
+        ("relayhost = host:99999", "relayhost = host:99999: bad network port"),
+        ("relay_domains = x.test\nrelay_transport = smtp:[x]:no-such-port", "bad network port: no-such-port"),
+        ("default_transport = uucp", "default_transport = uucp: master.cf has no such service"),
+        ("virtual_mailbox_domains = x.test", "virtual_transport = virtual: master.cf has no such service"),
+        ("home_mailbox = mbox", "home_mailbox = mbox: only a Maildir"),
+        ("", "home_mailbox = : only a Maildir"),
+    ],
+)
+def test_what_leads_nowhere_is_told(tmp_path, line, said):
+    assert said in "\n".join(configuration.warnings(configuration.load(write(tmp_path, line))))
+
+
+@pytest.mark.parametrize(
+    "line", ["relayhost = [::1]:smtp", "relayhost = x.test", "home_mailbox = Maildir/", "mydestination ="]
+)
+def test_what_leads_somewhere_is_not(tmp_path, line):
+    said = "\n".join(configuration.warnings(configuration.load(write(tmp_path, f"{line}\n"))))
+    assert "relayhost" not in said and ("home_mailbox" in said) == line.startswith("relayhost")
 
 
 @pytest.mark.parametrize(

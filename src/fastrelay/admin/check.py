@@ -79,3 +79,16 @@ def table_problems(config: Config) -> Iterator[str]:
             yield from (f"{name}: {text}" for text in table.warnings)
             if table.problem:
                 yield f"{name}: {table.problem}"
+    yield from list_problems(config)
+
+
+def list_problems(config: Config) -> Iterator[str]:
+    """Patterns and files of the lists that nobody can be compared with; that is answered 451 too."""
+    from fastrelay.tables import AddressMatcher, DomainMatcher, Table
+
+    for name in OTHERS:
+        if name == "mynetworks":
+            problems = AddressMatcher(config.text(name), Table).problems
+        else:
+            problems = DomainMatcher(config.text(name), False, Table).problems
+        yield from (f"{name}: {problem}" for problem in problems)

@@ -116,6 +116,8 @@ class Parameter:
         return number
 
     def _matched(self, text: str) -> str:
+        if not text.isascii() and text.encode("utf-8", "replace").decode() != text:  # it holds other bytes
+            raise ValueError("allowed: UTF-8 text")
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise self._refuse()
         return text

@@ -8,7 +8,7 @@ Neighbouring plain patterns of one sign are merged into one set, so a list costs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -155,6 +155,10 @@ def _search(steps: list[Step], subject: bytes) -> bool:
     return False
 
 
+def _problems(steps: Iterable[Step]) -> list[str]:
+    return [str(step.error) for step in steps if isinstance(step, _Problem)]
+
+
 class _NameMatcher:
     """What StringMatcher and DomainMatcher share."""
 
@@ -167,6 +171,11 @@ class _NameMatcher:
 
     def __bool__(self) -> bool:
         return bool(self._steps)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with its patterns: whoever comes to one has no answer."""
+        return _problems(self._steps)
 
     def _add(self, item: Item, parents: bool, dotted: bool) -> None:
         if item.problem is not None:
@@ -222,6 +231,11 @@ class AddressMatcher:
 
     def __bool__(self) -> bool:
         return bool(self._pairs)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with its patterns: whoever comes to one has no answer."""
+        return _problems(by_address for by_address, _ in self._pairs)
 
     def matches(self, address: bytes | str, name: bytes = b"") -> bool:
         """Is the address in the list, or the client's verified name when one is given?"""
