@@ -1,18 +1,29 @@
-"""A service on a loopback port inside the test's own loop, and clients that see each line and the close."""
+"""A service on a loopback port inside the test's own loop, and clients that see each line and the close.
+
+Its deadlines follow a clock that stands still until the test lets time pass, so that no test depends on how
+busy the machine is; and `caught_up` tells that what clients have sent has been taken in.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import re
 import socket
+import struct
+import termios
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import uvloop
 
+from fastrelay.smtpd import connection, service
 from support.receive_lab import ReceiveLab
+from support.relay import PATIENCE
 
 HELLO = b"EHLO client.example\r\n"
 
@@ -23,7 +34,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
     async def watched() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
-        await asyncio.wait_for(test(), 30)
+        await asyncio.wait_for(test(), 3 * PATIENCE)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(watched())
@@ -34,10 +45,33 @@ class Live(ReceiveLab):
     """`async with serving(...) as live`: the service, its port and its sweeps."""
 
     port = 0
+    clock = 1000.0
+    clients: list[Client]
+
+    def pass_time(self, seconds: float) -> None:
+        """What the service does after so many seconds."""
+        self.clock += seconds
+        self.service.sweep()
 
     async def client(self, **options: Any) -> Client:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **options)
-        return Client(reader, writer)
+        client = Client(reader, writer)
+        self.clients.append(client)
+        return client
+
+    async def caught_up(self) -> None:
+        """Until the service has read all that was sent to it, or does not want to."""
+        await self.eventually(lambda: not any(client.has_unsent for client in self.clients))
+        await self.eventually(lambda: not any(map(has_unread, self.service._connections)))
+        for _ in range(20):
+            await asyncio.sleep(0)  # and has answered it, or seen the end
+
+    async def eventually(self, look: Callable[[], object]) -> None:
+        """Until `look` returns something true."""
+        end = time.monotonic() + PATIENCE
+        while not look():
+            assert time.monotonic() < end, f"it does not come true; the log: {self.log}"
+            await asyncio.sleep(0.002)
 
     async def greeted(self, hello: bytes = HELLO) -> Client:
         client = await self.client()
@@ -47,7 +81,7 @@ class Live(ReceiveLab):
 
     async def until(self, pattern: str, count: int = 1) -> list[str]:
         """Lines of the log that match, as soon as there are so many."""
-        end = time.monotonic() + 8
+        end = time.monotonic() + PATIENCE
         while True:
             found = [line for line in map(bytes.decode, self.log) if re.fullmatch(pattern, line)]
             if len(found) >= count:
@@ -56,11 +90,38 @@ class Live(ReceiveLab):
             await asyncio.sleep(0.01)
 
 
+def waiting_bytes(sock: Any, request: int) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), request, bytes(4)))[0])
+
+
+def unsent_bytes(sock: Any) -> int:
+    """What the other side's kernel has not got yet."""
+    return waiting_bytes(sock, termios.TIOCOUTQ)
+
+
+def has_unread(connection: Any) -> bool:
+    if connection._paused or connection._transport.is_closing():
+        return False
+    return waiting_bytes(connection._transport.get_extra_info("socket"), termios.FIONREAD) > 0
+
+
 class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def reply(self, patience: float = 8) -> bytes:
+    @property
+    def has_unsent(self) -> bool:
+        transport: Any = self.writer.transport
+        if transport.is_closing():
+            return False
+        return bool(transport.get_write_buffer_size() or unsent_bytes(self.writer.get_extra_info("socket")))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing has come that was not read."""
+        return not self.reader._buffer and not self.reader.at_eof()  # type: ignore[attr-defined]
+
+    async def reply(self, patience: float = PATIENCE) -> bytes:
         """A whole reply; b"" when the connection is closed."""
         lines = []
         while True:
@@ -78,7 +139,7 @@ class Client:
         for number in range(recipients):
             assert await self.say(b"RCPT TO:<u%d@relay.example>\r\n" % number) == b"250 2.1.5 Ok\r\n"
 
-    async def is_closed(self, patience: float = 8) -> bool:
+    async def is_closed(self, patience: float = PATIENCE) -> bool:
         try:
             return await asyncio.wait_for(self.reader.read(1), patience) == b""
         except ConnectionResetError:
@@ -98,6 +159,8 @@ class Client:
 async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> AsyncIterator[Live]:
     loop = asyncio.get_running_loop()
     live = Live(main, loop)
+    live.clients = []
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: live.clock)
     server = await loop.create_server(live.service.factory, "127.0.0.1", 0)
     live.port = server.sockets[0].getsockname()[1]
 
@@ -108,7 +171,8 @@ async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> As
 
     sweeping = loop.create_task(sweeps())
     try:
-        yield live
+        with patch.object(connection, "time", clock), patch.object(service, "time", clock):
+            yield live
     finally:
         sweeping.cancel()
         server.close()
