@@ -56,6 +56,7 @@ profile: build
 
 soak: build
 	$(BIN)/pytest -m soak --timeout 3600
+	$(BIN)/pytest -m "hypothesis and not soak" --hypothesis-profile=random
 	$(MAKE) fuzz FUZZ_SECONDS=600
 
 # libFuzzer on each compiled parser, FUZZ_SECONDS each; needs clang-14. `make fuzz FUZZ="session lmdb"` for some

@@ -7,8 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# The same examples in every run, for a run that fails must fail again; `make soak` looks for others.
+SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("same", derandomize=True, **SLOW_MACHINE)
+settings.register_profile("random", print_blob=True, **SLOW_MACHINE)
+settings.load_profile("same")
 
 COUNTED = [
     "fastrelay._core",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.ports import free_port
-from support.relay import PATIENCE, until
+from support.relay import PATIENCE, alive, until
 
 STAND_IN = Path(__file__).parent / "stand_in.py"
 
@@ -57,11 +57,6 @@ class House:
 
     def pid(self) -> int:
         return int((self.directory / "spool/pid/master.pid").read_text())
-
-
-def alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture

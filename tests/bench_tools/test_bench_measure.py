@@ -51,11 +51,11 @@ def test_bench_measure_counts_the_cpu_of_children(tmp_path: Path, group: bool):
     try:
         assert process.stdout.readline() == b"done\n"
         assert process.pid in meter.pids()
-        assert 0.25 < meter.cpu() < 3
+        assert 0.25 < meter.cpu() < 30
         assert meter.memory() > 1
     finally:
         process.stdin.close()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
         left = meter.pids()
         meter.close()

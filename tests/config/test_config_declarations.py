@@ -99,7 +99,7 @@ def room_settings():
 
 def test_rooms_read_declared_parameters_of_the_right_kind(tmp_path):
     config = load(write_config(tmp_path, ""))
-    kinds = {bool, int, float, str, tuple[str, ...]}
+    kinds, rooms = {bool, int, float, str, tuple[str, ...]}, []
     for cls in room_settings():
         hints = typing.get_type_hints(cls)
         names = {
@@ -107,4 +107,6 @@ def test_rooms_read_declared_parameters_of_the_right_kind(tmp_path):
         }
         # a class of which no field is a parameter is made of others' values
         if names & PARAMETERS.keys() and set(hints.values()) <= kinds:
-            config.room(cls, {})
+            assert isinstance(config.room(cls, {}), cls)
+            rooms.append(cls)
+    assert len(rooms) > 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import time
 
 import pytest
 from config_parts import postconf, write_config
@@ -130,14 +129,13 @@ def test_loop_is_an_error(tmp_path, main):
         load(directory)
 
 
-def test_doubling_values_end_quickly():
+def test_doubling_values_end():
+    """2**60 steps would not."""
     raw = {f"v{number}": f"$v{number + 1}$v{number + 1}" for number in range(60)} | {"v60": "x"}
-    started = time.monotonic()
     with pytest.raises(ExpandError, match="more than"):
         Scope(raw.get).expand_name("v0")
     raw["v60"] = ""
     assert Scope(raw.get).expand_name("v0") == ""
-    assert time.monotonic() - started < 2
 
 
 def test_deep_nesting_is_an_error():

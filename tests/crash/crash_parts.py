@@ -13,7 +13,7 @@ from pathlib import Path
 from support.keeping_sink import KeepingSink
 from support.ledger import label_of
 from support.queue_lab import Lab
-from support.relay import Fastrelay, until
+from support.relay import Fastrelay, alive, until
 
 
 class TimedSink(KeepingSink):
@@ -93,13 +93,6 @@ def gone(relay: Fastrelay, pids: Iterable[int]) -> None:
 
     def nobody() -> bool:
         relay.process.poll()
-        return not any(_lives(pid) for pid in pids)
+        return not any(alive(pid) for pid in pids)
 
     until(nobody, relay.troubles)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

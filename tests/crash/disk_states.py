@@ -46,7 +46,7 @@ def decode(text: str) -> str:
 
 def record(command: Sequence[str], trace: Path, environment: Mapping[str, str]) -> list[Call]:
     strace = ["strace", "-f", "-y", "-xx", "-s", "100000000", "-o", str(trace), "-e", f"trace={CALLS}"]
-    subprocess.run([*strace, *command], env=environment, stdout=subprocess.PIPE, check=True, timeout=100)
+    subprocess.run([*strace, *command], env=environment, stdout=subprocess.PIPE, check=True, timeout=250)
     return list(parse(trace.read_text()))
 
 

@@ -56,14 +56,14 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
 def wait_dead(relay: Fastrelay, pids: list[int]) -> None:
     """Until the worker that had the fault has ended, and another is there."""
     either = "|".join(map(str, pids))
-    relay.wait_log(rf"process fastrelay worker \d+ pid ({either}) exit status 74", 20)
+    relay.wait_log(rf"process fastrelay worker \d+ pid ({either}) exit status 74")
     until(lambda: len(relay.worker_pids()) == 2 and set(relay.worker_pids()) != set(pids), relay.troubles)
 
 
 def finish(relay: Fastrelay, sink: TimedSink, senders: Senders) -> None:
     """All that was answered arrives; the queue is empty and whole."""
     senders.stop()
-    until(lambda: not missing(senders.answered, sink.came), relay.troubles, 60)
+    until(lambda: not missing(senders.answered, sink.came), relay.troubles)
     relay.stop()
     assert queued_labels(relay.spool, shards_of(relay.spool)) == (set(), [])
     assert "panic" not in relay.log()
@@ -105,7 +105,7 @@ def suffer(disk: FaultyDisk, faults: list[Fault], fatal: bool, skip: int = 2) ->
                 senders.wait(20)
                 pids = relay.worker_pids()
                 disk.arm(call, error, skip, suffix)
-                until(lambda: disk.failed == 1, lambda: f"{disk.page[:]!r} {relay.troubles()}", 30)
+                until(lambda: disk.failed == 1, lambda: f"{disk.page[:]!r} {relay.troubles()}")
                 if fatal:
                     wait_dead(relay, pids)
                     assert relay.log().count(": fatal: queue") == number

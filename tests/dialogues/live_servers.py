@@ -86,10 +86,10 @@ class Server:
             time.sleep(0.02)
         return log
 
-    def messages_of(self, client: str, wanted: int) -> int:
+    def messages_of(self, client: str, wanted: int, patience: float) -> int:
         """How many messages of this client were queued."""
         names = set(re.findall(rf": (\w+): client=unknown\[{re.escape(client)}\]", self.wait_gone(client)))
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while True:
             queued = set(re.findall(r": (\w+): from=<.*\(queue active\)", self.log()))
             if len(names & queued) >= wanted or time.monotonic() > end:
@@ -151,7 +151,7 @@ class Postfix(Server):
 class SocketWire:
     """The client's end of a TCP connection from an address of its own, by which the log is read."""
 
-    def __init__(self, port: int, client: str, patience: float = 10) -> None:
+    def __init__(self, port: int, client: str, patience: float) -> None:
         self.client = client
         self._socket = socket.create_connection(("127.0.0.1", port), patience, source_address=(client, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

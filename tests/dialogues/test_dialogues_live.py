@@ -10,6 +10,7 @@ import pytest
 from live_servers import POSTFIX_USABLE, Fastrelay, Postfix, Server, SocketWire, client_address, settings_of
 
 from support.dialogue import Conversation, load, play
+from support.relay import PATIENCE
 
 FILES = sorted(Path(__file__).parent.glob("*.dialogue"))
 ALL = [conversation for path in FILES for conversation in load(path) if conversation.only != "bare"]
@@ -34,7 +35,7 @@ def postfix() -> Iterator[Postfix]:
 
 
 def converse(server: Server, conversation: Conversation, client: str) -> None:
-    patience = 1.5 if conversation.differs and isinstance(server, Postfix) else 10
+    patience = 1.5 if conversation.differs and isinstance(server, Postfix) else PATIENCE
     wire = SocketWire(server.ports[conversation.settings], client, patience)
     try:
         play(conversation, wire)
@@ -42,7 +43,7 @@ def converse(server: Server, conversation: Conversation, client: str) -> None:
         wire.leave()
     epilogue = 0 if conversation.is_closed else 1
     wanted = conversation.messages + epilogue
-    assert server.messages_of(client, wanted) == wanted
+    assert server.messages_of(client, wanted, patience) == wanted
 
 
 @pytest.mark.parametrize(("number", "conversation"), NUMBERED, ids=names(NUMBERED))

@@ -8,7 +8,7 @@ import pytest
 
 from support.crowd import Crowd, allow_files, established
 from support.process_memory import memory_of
-from support.relay import Fastrelay
+from support.relay import PATIENCE, Fastrelay
 
 SHORT, WHOLE = 2000, 10_000
 ALLOWED = 200 << 20  # bytes for the WHOLE crowd: docs/benchmarks.md
@@ -24,7 +24,7 @@ def test_load_a_burst_of_clients_finds_room_while_the_worker_is_busy():
         (worker,) = relay.worker_pids()
         os.kill(worker, signal.SIGSTOP)
         try:
-            assert established(crowd.connect(count), 5.0) == count
+            assert established(crowd.connect(count), PATIENCE) == count
         finally:
             os.kill(worker, signal.SIGCONT)
 

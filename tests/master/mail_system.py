@@ -183,10 +183,3 @@ class MailSystem:
         if self.pid:
             self.signal(signal.SIGQUIT)
             self.wait()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from mail_system import MailSystem, StandIn, alive, inet_service
+from mail_system import MailSystem, StandIn, inet_service
 
 from fastrelay.config.errors import ConfigError
 from fastrelay.master import lock
 from fastrelay.master.errors import FatalError
 from support.ports import free_port
-from support.relay import until
+from support.relay import alive, until
 
 
 def test_start_answers_and_stop_leaves_nothing(system):

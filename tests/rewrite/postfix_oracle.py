@@ -52,9 +52,9 @@ class TrivialRewrite:
         self.configuration += 1
         self._write(main)
         subprocess.run(
-            ["postfix", "-c", self.dir / "etc", "reload"], capture_output=True, check=True, timeout=30
+            ["postfix", "-c", self.dir / "etc", "reload"], capture_output=True, check=True, timeout=60
         )
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while b"configuration-%d@" % self.configuration not in self._probe():
             assert time.monotonic() < end, "trivial-rewrite did not take the new configuration"
             time.sleep(0.05)
@@ -67,17 +67,17 @@ class TrivialRewrite:
 
     def __enter__(self) -> "TrivialRewrite":
         started = subprocess.run(
-            ["postfix", "-c", self.dir / "etc", "start"], capture_output=True, text=True, timeout=30
+            ["postfix", "-c", self.dir / "etc", "start"], capture_output=True, text=True, timeout=60
         )
         assert started.returncode == 0, started.stderr
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not (self.dir / "spool/private/rewrite").exists():
             assert time.monotonic() < end, "no trivial-rewrite socket"
             time.sleep(0.02)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        subprocess.run(["postfix", "-c", self.dir / "etc", "stop"], capture_output=True, timeout=30)
+        subprocess.run(["postfix", "-c", self.dir / "etc", "stop"], capture_output=True, timeout=60)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def rewrite(self, external: bytes) -> bytes:
@@ -89,7 +89,7 @@ class TrivialRewrite:
     def _ask(self, **attributes: bytes) -> dict[bytes, bytes]:
         """The reply's attributes; it is the second list, the first names the protocol."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(10)
+            sock.settimeout(60)
             sock.connect(str(self.dir / "spool/private/rewrite"))
             request = b"".join(name.encode() + b"\0" + value + b"\0" for name, value in attributes.items())
             sock.sendall(request + b"\0")

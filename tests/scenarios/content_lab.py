@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from content_cases import CONFIGURATIONS, TABLES, Case
 
 from support.keeping_sink import KeepingSink
-from support.relay import MailSystem, until
+from support.relay import PATIENCE, MailSystem, until
 
 STAMP = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [ \d]\d \w{3} \d{4} [\d:]{8} [-+]\d{4} \(\w+\)")
 
@@ -63,7 +63,7 @@ def run(relay: MailSystem, sink: KeepingSink, cases: Sequence[Case]) -> tuple[li
 
 def transmit(relay: MailSystem, sender: str, case: Case) -> tuple[str, str]:
     """The reply to the final dot, and the queue id when it names one."""
-    with smtplib.SMTP(relay.host, relay.port, local_hostname="client.test", timeout=20) as client:
+    with smtplib.SMTP(relay.host, relay.port, local_hostname="client.test", timeout=PATIENCE) as client:
         client.ehlo()
         assert client.mail(sender, case.parameters)[0] == 250
         for recipient in case.recipients:

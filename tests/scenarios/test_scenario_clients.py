@@ -14,7 +14,7 @@ from email.policy import SMTPUTF8
 import pytest
 
 from support.keeping_sink import KeepingSink
-from support.relay import Fastrelay, Postfix
+from support.relay import PATIENCE, Fastrelay, Postfix
 
 LETTER = b"From: a@client.test\nTo: b@there.test\nSubject: a letter\n\nFirst line\n.\n..two dots\nlast\n"
 CRLF_LETTER = LETTER.replace(b"\n", b"\r\n")  # smtplib sends bytes as they are
@@ -47,7 +47,7 @@ def sink(live: tuple[Fastrelay, KeepingSink]) -> KeepingSink:
 
 def run(*command: object, input: bytes = b"") -> str:
     done = subprocess.run(
-        [str(word) for word in command], input=input, capture_output=True, timeout=30,
+        [str(word) for word in command], input=input, capture_output=True, timeout=PATIENCE,
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C"},
     )  # fmt: skip
     assert done.returncode == 0, (command, done.stdout, done.stderr)
@@ -197,7 +197,6 @@ def test_messages_larger_than_a_segment() -> None:
     with relay_to_sink(fastrelay_segment_size=1048576) as (relay, sink):
         for body in bodies:
             with relay.smtp() as client:
-                client.sock.settimeout(5)
                 client.sendmail("a@client.test", "b@there.test", b"Subject: large\r\n\r\n" + body)
         sink.wait(30)
         assert sorted(kept.body for kept in sink.messages) == sorted(bodies)

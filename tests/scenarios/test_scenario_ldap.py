@@ -12,7 +12,7 @@ import pytest
 
 from support.keeping_sink import KeepingSink
 from support.ports import free_port
-from support.relay import Fastrelay, until
+from support.relay import Fastrelay
 from support.remote_servers import Slapd
 from support.stalling_proxy import StallingProxy
 
@@ -20,7 +20,7 @@ pytest.importorskip(
     "ldap", reason="python-ldap is not here: apt-get install libldap-dev libsasl2-dev, then make"
 )
 
-STALL = 5.0
+STALL = 3.0
 BASE = "dn: dc=test\nobjectClass: dcObject\nobjectClass: organization\no: test\ndc: test\n\n"
 TABLE = """\
 server_host = ldap://127.0.0.1:{port}
@@ -28,7 +28,7 @@ search_base = dc=test
 query_filter = mailacceptinggeneralid=%s
 result_attribute = maildrop
 bind = no
-timeout = 8
+timeout = 100
 """
 KEEP_NOTHING = {
     "fastrelay_table_cache_time": "0",
@@ -102,7 +102,7 @@ mailacceptinggeneralid: there.test\nmaildrop: smtp:[127.0.0.1]:{sink_port}\n"
 
 
 def test_a_stalled_ldap_server_holds_nobody_else_up(slapd: Slapd):
-    """A lookup stalls for 5 s: that session's answer comes then, and the others' at once, as before."""
+    """A lookup stalls for seconds: that session's answer comes then, and the others' at once, as before."""
     with StallingProxy(slapd.port) as proxy:
         main = {
             "relay_domains": "there.test, $mydestination, quick.test",
@@ -122,12 +122,11 @@ def test_a_stalled_ldap_server_holds_nobody_else_up(slapd: Slapd):
             ]
             for thread in waiting:
                 thread.start()
-            until(lambda: len(answers) == 0 and all(thread.is_alive() for thread in waiting))
             stalled = rounds(relay, STALL)
             assert not answers
             proxy.go_on()
             for thread in waiting:
-                thread.join(20)
+                thread.join(60)
             assert {code for _, code in answers.values()} == {250}
             assert min(seconds for seconds, _ in answers.values()) >= STALL
     assert len(stalled) > 50
@@ -145,7 +144,7 @@ def rounds(relay: Fastrelay, seconds: float) -> list[float]:
     """How long RCPTs took whose answer is local, or is an LDAP server's and kept."""
     times: list[float] = []
     end = time.monotonic() + seconds
-    with smtplib.SMTP(relay.host, relay.port, timeout=30) as client:
+    with smtplib.SMTP(relay.host, relay.port, timeout=60) as client:
         client.ehlo()
         while time.monotonic() < end:
             client.mail("a@client.test")

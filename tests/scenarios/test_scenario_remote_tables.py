@@ -27,7 +27,7 @@ class People:
 
     def __call__(self, request: bytes) -> bytes:
         if b" slow" in request:
-            self.let_go.wait(60)
+            self.let_go.wait(600)
         return b"8:OK known,"
 
 
@@ -63,7 +63,7 @@ def stalled(relay: Fastrelay, count: int) -> Iterator[list[smtplib.SMTP]]:
 
 
 SLOW = pytest.mark.soak
-STALL = 5.0  # seconds
+STALL = 2.0  # seconds
 
 
 @pytest.mark.parametrize("prefix", ["", pytest.param("proxy:", marks=SLOW)])
@@ -74,7 +74,7 @@ def test_a_server_that_stalls_holds_up_nobody_else(prefix: str) -> None:
             "relay_domains": "r.test",
             "relay_recipient_maps": f"{prefix}socketmap:inet:{server.address}:people",
             "smtpd_relay_restrictions": "reject_unauth_destination",
-            "fastrelay_table_timeout": "60s",
+            "fastrelay_table_timeout": "600s",
         }
         with Fastrelay(main) as relay:
             delays(relay, "fast", 50)
@@ -89,7 +89,7 @@ def test_a_server_that_stalls_holds_up_nobody_else(prefix: str) -> None:
                 assert clients[0].getreply()[0] == 250  # answered only now
     during.sort()
     longest = [times[len(times) * 99 // 100] for times in (before, during)]
-    assert longest[1] < 5 * longest[0] + 0.05, f"p99: {longest[0]:.4f} s without, {longest[1]:.4f} s with"
+    assert longest[1] < 5 * longest[0] + 1.0, f"p99: {longest[0]:.4f} s without, {longest[1]:.4f} s with"
 
 
 @pytest.mark.parametrize("prefix", [pytest.param("", marks=SLOW), "proxy:"])

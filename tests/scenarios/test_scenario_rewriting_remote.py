@@ -1,14 +1,11 @@
 """Rewriting by tables that answer late, or not, and what is stored of it when the relay is killed."""
 
-import os
-import signal
 import threading
-import time
 
 import pytest
 
 from support.keeping_sink import KeepingSink
-from support.relay import Fastrelay, until
+from support.relay import PATIENCE, Fastrelay, alive, until
 from support.scripted_server import ScriptedServer
 
 ANSWERS = {
@@ -30,7 +27,7 @@ def server():
     def answer(request):
         asked = key(request)
         if asked == b"late@t.test":
-            gate.wait(10)
+            gate.wait(60)
         return ANSWERS.get(asked, b"500 not found\n")
 
     with ScriptedServer(answer) as server:
@@ -123,23 +120,13 @@ def test_what_is_stored_is_the_expansion():
     ):
         relay.send("s@c.test", "a@v.test")
         relay.wait_log(r"to=<c@t.test>, orig_to=<a@v.test>.*status=deferred")
-        for pid in [*relay.worker_pids(), relay.process.pid]:
-            os.kill(pid, signal.SIGKILL)
-        relay.process.wait(10)
+        workers = relay.worker_pids()
+        relay.process.kill()
+        relay.process.wait(PATIENCE)
+        until(lambda: not any(map(alive, workers)))
         relay.write("virtual", "other@v.test nobody@t.test\n")
         refusing[0] = False
         relay.write_main(sender_canonical_maps="")
-        start(relay)
+        relay.start()
         until(lambda: relay.tool("flush") == "" and sink.messages, relay.log)
         assert envelopes(sink) == [(b"<t@c.test>", [b"<b@t.test>", b"<c@t.test>"])]
-
-
-def start(relay):
-    """The port may be held by what was killed for a moment."""
-    for _ in range(50):
-        try:
-            relay.start()
-            return
-        except AssertionError:
-            time.sleep(0.2)
-    relay.start()

@@ -267,6 +267,14 @@ class Fastrelay(MailSystem):
         return [pid for pid in map(int, path.read_text().split()) if _has_open(pid, shards)]
 
 
+def alive(pid: int) -> bool:
+    """Does it still hold what it had? A process that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _owner(pid: int) -> int:
     try:
         return os.stat(f"/proc/{pid}").st_uid

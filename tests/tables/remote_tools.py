@@ -22,7 +22,8 @@ def open_remote(spec, said=None, parameters=None, **limits):
 
 
 def run(scene):
-    return uvloop.run(asyncio.wait_for(scene, 60))  # as in a worker
+    """It ends, whatever a server does."""
+    return uvloop.run(asyncio.wait_for(scene, 100))  # as in a worker
 
 
 async def look_up(table, key):

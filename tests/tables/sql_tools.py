@@ -92,7 +92,7 @@ class Sql:
             table = open_table(spec, around=Surroundings(settings))
             assert table.problem is None, table.problem
             try:
-                return await asyncio.wait_for(scene(table), 30)
+                return await asyncio.wait_for(scene(table), 100)
             finally:
                 await table.close()
 

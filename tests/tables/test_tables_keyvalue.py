@@ -1,10 +1,9 @@
 """memcache: against memcached as Debian's postmap does, redis: against redis-server, and hostile servers for both."""
 
-import asyncio
 import itertools
 import re
 import socket
-import time
+import threading
 import tracemalloc
 
 import pytest
@@ -231,23 +230,23 @@ def test_a_hostile_server_is_an_error_within_bounds(tmp_path, kind, what):
     with ScriptedServer(HOSTILE[what]) as server:
         settings = {"max_try": "1"} if kind == "memcache" else {}
         spec = table_file(tmp_path, kind, 1, server, timeout="1", **settings)
-        before = time.monotonic()
         tracemalloc.start()
         answers = ask_ours(spec, [b"k"])
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert answers == [ERROR]
     assert peak < 3_000_000
-    assert time.monotonic() - before < 20
 
 
 def test_a_reply_that_comes_too_late_is_nobodys(tmp_path):
     """Not the next key's value, and not its "not found"."""
 
+    too_late = threading.Event()
+
     def late(request):
         key = request.split()[1]
         if key == b"first":
-            time.sleep(1.3)
+            assert too_late.wait(60)
         return b"VALUE %b 0 %d\r\n%b\r\nEND\r\n" % (key, len(key), key)
 
     with ScriptedServer(late) as server:
@@ -256,7 +255,7 @@ def test_a_reply_that_comes_too_late_is_nobodys(tmp_path):
         async def scene():
             table = open_remote(spec, fastrelay_table_retry_time=0.0, fastrelay_table_connection_limit=1)
             found = [await look_up(table, b"first")]
-            await asyncio.sleep(0.5)
+            too_late.set()
             found.append(await look_up(table, b"second"))
             await table.close()
             return found

@@ -282,9 +282,8 @@ def test_a_hostile_server_is_an_error_within_bounds(tmp_path, what):
     with ScriptedServer(HOSTILE[what]) as server:
         server.url = f"ldap://{server.address}"
         spec = table_file(tmp_path, 1, server, timeout="1")
-        before, memory = time.monotonic(), resource_peak()
+        memory = resource_peak()
         assert ask_ours(spec, [b"one"]) == [ERROR]
-    assert time.monotonic() - before < 20
     assert resource_peak() - memory < 60_000_000
 
 
@@ -304,19 +303,17 @@ def test_a_mute_server_stalls_nobody_else(tmp_path, kind):
         async def scene():
             table = open_remote(spec)
             lookups = [asyncio.create_task(look_up(table, b"%d" % n)) for n in range(8)]
-            cpu, ticks, worst, last = time.process_time(), 0, 0.0, time.monotonic()
+            cpu, ticks = time.process_time(), 0
             while not all(task.done() for task in lookups):
                 await asyncio.sleep(0.005)
-                now = time.monotonic()
-                ticks, worst, last = ticks + 1, max(worst, now - last), now
+                ticks += 1
             cpu = time.process_time() - cpu
             await table.close()
-            return [task.result() for task in lookups], ticks, worst, cpu
+            return [task.result() for task in lookups], ticks, cpu
 
-        answers, ticks, worst, cpu = run(scene())
+        answers, ticks, cpu = run(scene())
     assert answers == [ERROR] * 8
-    assert ticks > 30
-    assert worst < 1.5, worst
+    assert ticks > 30  # of 400: it would be a few if each had to wait
     assert cpu < 1.0, cpu
     until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("ldap")])
 

@@ -54,7 +54,7 @@ def test_a_host_that_answers_no_connection_costs_its_part_of_the_time(tmp_path):
             client.setblocking(False)
             client.connect_ex(dead.getsockname())
         hosts = f"127.0.0.1:{dead.getsockname()[1]}, {server.url}"
-        spec = table_file(tmp_path, 1, server, server_host=hosts, timeout="2")
+        spec = table_file(tmp_path, 1, server, server_host=hosts, timeout="5")
         assert ask_ours(spec, [b"bob@example.com"]) == [b"plainbob"]
         alone = table_file(tmp_path, 2, server, server_host=hosts.split(",")[0], timeout="1")
         assert ask_ours(alone, [b"bob@example.com"]) == [ERROR]

@@ -1,8 +1,7 @@
 """socketmap: and tcp: against servers of the test's own: as Debian's postmap answers, and whatever is sent."""
 
-import asyncio
 import itertools
-import time
+import threading
 import tracemalloc
 
 import pytest
@@ -162,14 +161,12 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", ["socketmap:inet:%s:map", "tcp:%s"])
 def test_a_hostile_server_is_an_error_within_bounds(kind, what):
     with ScriptedServer(HOSTILE[what]) as server:
-        before = time.monotonic()
         tracemalloc.start()
         answers = ask_ours(kind % server.address, [b"one", b"two"], fastrelay_table_timeout=0.2)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert answers == [ERROR, ERROR]
     assert peak < 3_000_000
-    assert time.monotonic() - before < 20
 
 
 @pytest.mark.parametrize("kind", ["socketmap", "tcp"])
@@ -186,10 +183,12 @@ def test_a_late_or_second_reply_is_not_the_next_keys_answer(kind):
         spec = {"socketmap": f"socketmap:inet:{server.address}:map", "tcp": f"tcp:{server.address}"}[kind]
         assert ask_ours(spec, [b"one", b"two", b"three"]) == [b"one", b"two", b"three"]
 
+    too_late = threading.Event()
+
     def late(request):
         reply = twice(request)[: len(twice(request)) // 2]
         if b"one" in request:
-            time.sleep(0.4)
+            assert too_late.wait(60)
         return reply
 
     with ScriptedServer(late) as server:
@@ -198,7 +197,8 @@ def test_a_late_or_second_reply_is_not_the_next_keys_answer(kind):
         async def scene():
             table = open_remote(spec, fastrelay_table_timeout=0.2, fastrelay_table_retry_time=0.0)
             first = await look_up(table, b"one")
-            await asyncio.sleep(0.3)
+            table.timeout = 60.0
+            too_late.set()
             return [first, await look_up(table, b"two"), await table.close()]
 
         assert run(scene()) == [ERROR, b"two", None]
