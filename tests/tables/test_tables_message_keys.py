@@ -8,6 +8,7 @@ from tables_tools import Tools, needs_postmap
 
 from fastrelay.admin.message_keys import Message
 
+ENCODINGS = ["base64", "(c) quoted-printable", "8bit", "x-unknown", ""]
 STARTS = [
     'Content-Type: multipart/mixed; boundary="bb"',
     "Content-Type: multipart/mixed; boundary=cc",
@@ -37,6 +38,9 @@ LINES = [
     " boundary=bb",
     "Content-Transfer-Encoding: base64",
     "Content-Transfer-Encoding: 8bit",
+    "Content-Transfer-Encoding: quoted-printable (x)",
+    "Content-Transfer-Encoding: x-unknown",
+    "Content-Type: multipart/mixed (c; boundary=cc); boundary = (d) cc; x=y",
     'Content-Type: multipart/alternative; charset=x; boundary="b\\b"',
     'Content-Type: multipart/x;boundary="";',
     "Content-Type: multipart / mixed ; boundary=bb bb",
@@ -54,6 +58,9 @@ def test_keys_of_messages_are_postfixs(tools: Tools, flags: str) -> None:
     dice = random.Random(flags)
     for _ in range(30):
         lines = dice.choices([*LINES, "", "", "", *STARTS], k=dice.randint(1, 25))
+        if dice.random() < 0.2:
+            lines = [f"Content-Transfer-Encoding: {dice.choice(ENCODINGS)}", "", "From: inner", "", *lines]
+            lines = [f"Content-Type: message/{dice.choice(['rfc822', 'global', 'partial'])}", *lines]
         if dice.random() < 0.7:
             lines = [dice.choice(STARTS), "", *lines]
         message = "\n".join(lines).encode() + b"\n"

@@ -10,21 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from fastrelay.cleanup.content_type import Kind, read_content_type
 from fastrelay.config import Config
 
 HEADER = re.compile(rb"[^\x00-\x20\x7f-\xff:]+[ \t]*:")
-SPECIALS = rb'()<>@,;:\\"/\[\]?='
-TOKEN = re.compile(
-    rb'"((?:[^"\\]|\\.)*)"?|([^\x00-\x20\x7f-\xff'
-    + SPECIALS
-    + rb"]+)|(["
-    + SPECIALS
-    + rb"])|[\x00-\x20\x7f-\xff]",
-    re.S,
-)
-UNENCODED = (b"7bit", b"8bit", b"binary")
-PLAIN, DIGEST_PART = (b"text", b"plain"), (b"message", b"rfc822")
-Type = tuple[bytes, bytes]
 
 
 def message_keys(
@@ -48,15 +37,12 @@ class Message:
     def __init__(self, mime: bool, header_limit: int, nesting_limit: int, boundary_limit: int) -> None:
         self._mime = mime
         self._header_limit = header_limit
-        self._nesting_limit = (
-            nesting_limit  # Postfix counts neither the first part nor the one that is too deep
-        )
+        self._nesting_limit = nesting_limit  # Postfix counts neither the first part nor the one too deep
         self._boundary_limit = boundary_limit
-        self._parts: list[tuple[bytes, Type]] = []  # boundaries that are open, and their parts' default type
+        self._parts: list[tuple[bytes, Kind]] = []  # boundaries that are open, and their parts' default kind
         self._in_header = True
         self._primary = True  # these are the message's own headers
-        self._type: Type = PLAIN
-        self._encoded = False
+        self._kind = Kind.LEAF
 
     def pieces(self, lines: Iterable[bytes]) -> Iterator[tuple[bool, bytes]]:
         """(is it a header, text)"""
@@ -85,34 +71,21 @@ class Message:
             yield True, header
 
     def _learn(self, header: bytes) -> None:
-        """What a Content- header says of what follows."""
-        name, _, text = header.partition(b":")
-        name = name.strip().lower()
-        if not self._mime or name not in (b"content-type", b"content-transfer-encoding"):
+        """What a Content-Type header says of what follows; how that is encoded changes nothing here."""
+        name, _, value = header.partition(b":")
+        if not self._mime or name.strip().lower() != b"content-type":
             return
-        tokens = list(tokens_of(text))
-        if name == b"content-transfer-encoding":
-            self._encoded = bool(tokens) and tokens[0].lower() not in UNENCODED
-        else:
-            self._set_type(tokens)
-
-    def _set_type(self, tokens: list[bytes]) -> None:
-        words = [token.lower() for token in tokens]
-        self._type = (words[0] if words else b"", words[2] if words[1:2] == [b"/"] and words[2:] else b"")
-        if self._type[0] != b"multipart":
-            return
-        default = DIGEST_PART if self._type[1] == b"digest" else PLAIN
-        for at in range(len(words) - 3):
-            if words[at : at + 3] == [b";", b"boundary", b"="] and len(self._parts) < self._nesting_limit + 2:
-                self._parts.append((tokens[at + 3][: self._boundary_limit], default))
+        self._kind, is_digest, boundaries = read_content_type(value)
+        default = Kind.MESSAGE if is_digest else Kind.LEAF
+        room = max(0, self._nesting_limit + 2 - len(self._parts))
+        self._parts += [(text[: self._boundary_limit], default) for text in boundaries[:room]]
 
     def _end_header(self, proper: bool) -> None:
         """A message in the message begins with headers of its own."""
-        kind, subtype = self._type
-        nested = kind == b"message" and subtype in (b"rfc822", b"global")
-        self._in_header = self._mime and proper and nested and not self._encoded
+        nested = self._kind in (Kind.MESSAGE, Kind.GLOBAL)
+        self._in_header = self._mime and proper and nested
         self._primary = False
-        self._type, self._encoded = PLAIN, False
+        self._kind = Kind.LEAF
 
     def _look_for_boundary(self, line: bytes) -> None:
         if not line.startswith(b"--"):
@@ -122,25 +95,5 @@ class Message:
             if line.startswith(boundary, 2):
                 closes = line.startswith(b"--", 2 + len(boundary))
                 del self._parts[depth + (not closes) :]
-                self._in_header, self._type, self._encoded = not closes, default, False
+                self._in_header, self._kind = not closes, default
                 return
-
-
-def tokens_of(text: bytes) -> Iterator[bytes]:
-    """RFC 2045 tokens; comments are left out."""
-    at, level = 0, 0
-    while at < len(text):
-        if level:
-            level += (text[at] == 0x28) - (text[at] == 0x29)
-            at += 2 if text[at] == 0x5C else 1
-            continue
-        match = TOKEN.match(text, at)
-        assert match is not None, "every byte begins a token or is skipped"
-        at = match.end()
-        quoted, token, special = match.groups()
-        if special == b"(":
-            level = 1
-        elif quoted is not None:
-            yield re.sub(rb"\\(.)", rb"\1", quoted, flags=re.S)
-        elif token or special:
-            yield token or special
