@@ -30,10 +30,13 @@ __all__ = [
     "build",
     "delete",
     "key_problem",
+    "make",
     "ownership_of",
     "table_lock",
     "update",
 ]
+
+Entry = tuple[bytes, bytes]
 
 MAX_KEY = 510  # LMDB's 511 less the NUL
 PAGE = 4096
@@ -68,9 +71,29 @@ def build(
     duplicate: Callable[[int, bytes], None],
     approve: Callable[[str], bool] = lambda made: True,
 ) -> bool:
-    """Make the LMDB file at `path` of the sorter's entries; `duplicate(line, key)` hears of keys left out.
+    """Make the LMDB file at `path` of the sorter's entries; see make()."""
 
-    `approve(path of the new file)` has the last word on whether it takes the table's place; what it said.
+    def fill(made: str, entries: Iterator[Entry]) -> None:
+        with _environment(made, sorter.file_room * 2) as environment:
+            count = _fill(environment, entries)
+        _verify(made, count)
+
+    return make(path, sorter, form, ownership, duplicate, approve, fill)
+
+
+def make(
+    path: str,
+    sorter: Sorter,
+    form: Form,
+    ownership: Ownership,
+    duplicate: Callable[[int, bytes], None],
+    approve: Callable[[str], bool],
+    fill: Callable[[str, Iterator[Entry]], None],
+) -> bool:
+    """Make a file of the sorter's entries; `duplicate(line, key)` hears of keys left out.
+
+    `fill(path of the new file, entries)` writes it and reads it back. `approve(path of the new file)` has the
+    last word on whether it takes the table's place; what it said.
     """
 
     def hear(line: int, key: bytes) -> None:
@@ -79,16 +102,14 @@ def build(
     entries = sorter.unique(form.duplicates == "replace", hear if form.duplicates == "warn" else None)
     approved = False
     with new_file(path, ownership) as made:
-        with _environment(made, sorter.file_room * 2) as environment:
-            count = _fill(environment, entries)
-        _verify(made, count)
+        fill(made, entries)
         approved = approve(made)
         if not approved:
             raise Discarded
     return approved
 
 
-def _fill(environment: lmdb.Environment, entries: Iterator[tuple[bytes, bytes]]) -> int:
+def _fill(environment: lmdb.Environment, entries: Iterator[Entry]) -> int:
     """Append the entries; how many there are."""
     count = 0
     while batch := list(itertools.islice(entries, BATCH)):

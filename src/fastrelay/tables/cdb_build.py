@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from fastrelay.tables._cdb import HEADER, CdbFile, CorruptFile, cdb_hash
 from fastrelay.tables._sorter import Sorter
-from fastrelay.tables.build import BuildError, Form
-from fastrelay.tables.publish import Discarded, Ownership, new_file
+from fastrelay.tables.build import BuildError, Entry, Form, make
+from fastrelay.tables.publish import Ownership
 
 PAIR = struct.Struct("<II")
 LARGEST = 0xFFFFFFFF  # positions have four bytes
@@ -30,24 +30,17 @@ def build_cdb(
     duplicate: Callable[[int, bytes], None],
     approve: Callable[[str], bool] = lambda made: True,
 ) -> bool:
-    """Make the file of the sorter's entries; `duplicate(line, key)` hears of keys left out. See build.build()."""
+    """Make the file of the sorter's entries; see build.make()."""
 
-    def hear(line: int, key: bytes) -> None:
-        duplicate(line, key.removesuffix(b"\0"))
-
-    entries = sorter.unique(form.duplicates == "replace", hear if form.duplicates == "warn" else None)
-    approved = False
-    with new_file(path, ownership) as made:
+    def fill(made: str, entries: Iterator[Entry]) -> None:
         with open(made, "wb", WRITE_AT_ONCE) as file:
             count = _write(file, entries)
         _verify(made, count)
-        approved = approve(made)
-        if not approved:
-            raise Discarded
-    return approved
+
+    return make(path, sorter, form, ownership, duplicate, approve, fill)
 
 
-def _write(file: BinaryIO, entries: Iterable[tuple[bytes, bytes]]) -> int:
+def _write(file: BinaryIO, entries: Iterable[Entry]) -> int:
     """Write records and hash tables; how many records."""
     tables = [array("Q") for _ in range(256)]  # hash and position of each record, by the hash's last byte
     position = HEADER

@@ -71,7 +71,31 @@ class _Reader:
         return known
 
     def atom(self) -> Known:
+        c = self.text[self.at]
+        self.at += 1
+        if c == 0x28:
+            return self.parenthesis()
+        if c == 0x5B:
+            return self.bracket()
+        if c == 0x2E:
+            return ANY
+        if c in b"^$":
+            return EMPTY
+        if c == 0x5C:
+            return self.escape()
+        return self.brace() if c == 0x7B else literal(bytes([c]))
+
+    def parenthesis(self) -> Known:
+        """Behind an opening one."""
+        return self.group()
+
+    def escape(self) -> Known:
+        """Behind a backslash."""
         raise NotImplementedError
+
+    def brace(self) -> Known:
+        """Behind an opening one that is no repetition."""
+        raise _Unusual
 
     def after_repeat(self) -> None:
         """Pass what may follow a repetition."""
@@ -149,24 +173,7 @@ class _Reader:
 class _Posix(_Reader):
     """regcomp() with REG_EXTENDED."""
 
-    def atom(self) -> Known:
-        c = self.text[self.at]
-        self.at += 1
-        if c == 0x28:
-            return self.group()
-        if c == 0x5B:
-            return self.bracket()
-        if c == 0x2E:
-            return ANY
-        if c in b"^$":
-            return EMPTY
-        if c == 0x5C:
-            return self._escape()
-        if c == 0x7B:
-            raise _Unusual
-        return literal(bytes([c]))
-
-    def _escape(self) -> Known:
+    def escape(self) -> Known:
         c = self.text[self.at]
         self.at += 1
         if c in b"bB<>`'":  # GNU's anchors
@@ -185,20 +192,8 @@ class _Perl(_Reader):
     _OPTION = re.compile(rb"\?[ims-]+\)")
     _HEX = re.compile(rb"x(?:\{[0-9A-Fa-f]+\}|[0-9A-Fa-f]{0,2})")
 
-    def atom(self) -> Known:
-        c = self.text[self.at]
-        self.at += 1
-        if c == 0x28:
-            return self._parenthesis()
-        if c == 0x5B:
-            return self.bracket()
-        if c == 0x2E:
-            return ANY
-        if c in b"^$":
-            return EMPTY
-        if c == 0x5C:
-            return self._escape()
-        return literal(bytes([c]))
+    def brace(self) -> Known:
+        return literal(b"{")
 
     def after_repeat(self) -> None:
         """Lazy or possessive."""
@@ -210,7 +205,7 @@ class _Perl(_Reader):
             raise _Unusual
         return -1
 
-    def _parenthesis(self) -> Known:
+    def parenthesis(self) -> Known:
         if self.text[self.at] == 0x2A:  # (*VERB)
             raise _Unusual
         if self.text[self.at] != 0x3F:
@@ -228,7 +223,7 @@ class _Perl(_Reader):
         self.at = match.end()
         return EMPTY
 
-    def _escape(self) -> Known:
+    def escape(self) -> Known:
         c = self.text[self.at]
         if c == 0x78:  # \x
             match = self._HEX.match(self.text, self.at)
