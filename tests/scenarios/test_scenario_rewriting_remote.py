@@ -101,7 +101,9 @@ def test_a_generic_table_that_fails_defers(server):
     main = {"relayhost": "[127.0.0.1]:9", "smtp_generic_maps": f"tcp:{server.address}"}
     with Fastrelay(main) as relay:
         relay.send("x@c.test", "sick@t.test")
-        relay.wait_log(r"smtp\[\d+\]: warning: .*smtp_generic_maps map lookup problem for sick@t.test")
+        relay.wait_log(
+            r"smtp\[\d+\]: warning: .*smtp_generic_maps map lookup problem for sick@t.test -- delivery deferred"
+        )
         relay.wait_log(r"to=<sick@t.test>.*dsn=4.3.0, status=deferred \(smtp_generic_maps lookup error\)")
 
 

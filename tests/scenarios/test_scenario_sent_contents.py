@@ -117,5 +117,5 @@ def test_a_table_that_cannot_answer_defers() -> None:
     ):
         relay.send()
         relay.wait_log(r"status=deferred \(smtp header checks lookup error\)")
-        relay.wait_log(r"smtp_header_checks map lookup problem")
+        relay.wait_log(r"smtp_header_checks map lookup problem -- delivery deferred")
         assert not sink.messages

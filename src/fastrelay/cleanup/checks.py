@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from fastrelay.cleanup._mime import Found, MimeScanner
 from fastrelay.cleanup.actions import Action, Verb, read_action
@@ -92,6 +92,8 @@ class Origin:
 
 class Inspection:
     """`lines` has (is it a warning, text). `reason` begins with a DSN code; b"": it is not refused."""
+
+    consequence: ClassVar[bytes] = b"message not accepted, try again later"  # of a table that cannot answer
 
     def __init__(self, checks: ContentChecks, origin: Origin) -> None:
         self.lines: list[tuple[bool, bytes]] = []
@@ -251,8 +253,8 @@ class Inspection:
         told: Callable[[bytes], list[str]] | None = getattr(error, "warnings", None)
         for line in told(text) if told is not None else ():
             self.lines.append((True, line.encode("utf-8", "replace")))
-        problem = b"%b: %b map lookup problem -- message not accepted, try again later"
-        self.lines.append((True, problem % (self._origin.queue_id, tables.title)))
+        problem = b"%b: %b map lookup problem -- %b" % (self._origin.queue_id, tables.title, self.consequence)
+        self.lines.append((True, problem))
         self.failed = self.stopped = True
 
     def _log(self, action: bytes, where: bytes, text: bytes, more: bytes) -> None:

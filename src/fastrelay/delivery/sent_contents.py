@@ -17,6 +17,7 @@ from fastrelay.cleanup.checks import ContentChecks, Inspection, Origin, wire_for
 from fastrelay.cleanup.header_rules import HEADER_RULES, Rule
 
 SUPPORTED = {Verb.WARN, Verb.INFO, Verb.REPLACE, Verb.PREPEND, Verb.IGNORE, Verb.STRIP, Verb.DUNNO}
+DEFERRED = b"delivery deferred"  # what follows when a table cannot answer
 SHOWN = 60  # bytes of a header or line, in one line of the log
 LOGICAL = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")  # a header with its continuation lines
 Map = Callable[[bytes], bytes]
@@ -24,6 +25,8 @@ Map = Callable[[bytes], bytes]
 
 class SentInspection(Inspection):
     """An Inspection with the client's fewer actions and shorter log lines."""
+
+    consequence = DEFERRED
 
     def _read(self, value: bytes, title: bytes, is_header: bool) -> Action:
         word = re.split(rb"[ \t]", value, maxsplit=1)[0].upper()

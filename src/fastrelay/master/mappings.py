@@ -8,7 +8,7 @@ from fastrelay.config import Config, section
 from fastrelay.rewrite.canonical import Masquerade, OneToOne, OneToOneParts
 from fastrelay.rewrite.envelope import EnvelopeMapping, EnvelopeParts
 from fastrelay.rewrite.lookup import AddressKeys, Matcher
-from fastrelay.rewrite.mapping import AddressTable
+from fastrelay.rewrite.mapping import NOT_ACCEPTED, AddressTable
 from fastrelay.rewrite.settings import EnvelopeSettings, MappingSettings
 from fastrelay.rewrite.virtual import ExpansionLimits, VirtualAliases
 from fastrelay.tables import Maps, TableError
@@ -44,11 +44,13 @@ class Mappings:
             )
         )
 
-    def table(self, parameter: str, kind: str, maps: Maps | None = None) -> AddressTable:
+    def table(
+        self, parameter: str, kind: str, maps: Maps | None = None, consequence: bytes = NOT_ACCEPTED
+    ) -> AddressTable:
         """`kind` is the word in propagate_unmatched_extensions; `maps` are what a service has of its own."""
         propagate = kind in lower(self._settings.propagate_unmatched_extensions)
         maps = self._maps(parameter) if maps is None else maps
-        return AddressTable(parameter, maps, self.keys, self._settings, propagate, TableError)
+        return AddressTable(parameter, maps, self.keys, self._settings, propagate, TableError, consequence)
 
     def envelope(self) -> EnvelopeMapping:
         settings = self._settings

@@ -17,6 +17,7 @@ from fastrelay.delivery.local import Forward, LocalAgent, LocalParts
 from fastrelay.delivery.mailbox_helper import MailboxClient
 from fastrelay.delivery.mailbox_settings import LocalSettings, MailboxSettings, VirtualSettings
 from fastrelay.delivery.mailboxes import DirectMailboxes, Mailboxes
+from fastrelay.delivery.sent_contents import DEFERRED
 from fastrelay.delivery.smtp import SmtpAgent
 from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
 from fastrelay.delivery.virtual import VirtualAgent, VirtualParts
@@ -107,7 +108,8 @@ def make_agent(
         case "smtp":
             settings = section(SmtpSettings, config, overrides)
             own = Maps(config.text("smtp_generic_maps", overrides), routing.open)
-            generic = GenericMap(routing.mappings.table("smtp_generic_maps", "generic", own))
+            table = routing.mappings.table("smtp_generic_maps", "generic", own, consequence=DEFERRED)
+            generic = GenericMap(table)
 
             def make(report: Report) -> SmtpAgent:
                 return SmtpAgent(settings, report, lambda text: around.line(name, text), resolver)

@@ -78,8 +78,14 @@ class MappingFailed(Exception):
         return [*(text.encode("utf-8", "replace") for text in told), *self.warnings.lines(queue_id)]
 
 
+NOT_ACCEPTED = b"message not accepted, try again later"
+
+
 class AddressTable:
-    """The tables of the parameter `title`. `unavailable`: what they raise when they cannot answer."""
+    """The tables of the parameter `title`. `unavailable`: what they raise when they cannot answer.
+
+    `consequence` is what the log says of the message then.
+    """
 
     def __init__(
         self,
@@ -89,8 +95,10 @@ class AddressTable:
         settings: RewriteSettings,
         propagate: bool,
         unavailable: type[Exception],
+        consequence: bytes = NOT_ACCEPTED,
     ) -> None:
         self.title = title.encode()
+        self._consequence = consequence
         self._maps = AddressMaps(maps)
         self._keys = keys
         self._settings = settings
@@ -136,8 +144,7 @@ class AddressTable:
     def _problem(
         self, address: Address, shown: bytes, warnings: Warnings, cause: Exception | None = None
     ) -> MappingFailed:
-        text = b"%b map lookup problem for %b -- message not accepted, try again later"
-        warnings.add(text % (self.title, shown))
+        warnings.add(b"%b map lookup problem for %b -- %b" % (self.title, shown, self._consequence))
         return MappingFailed(Trouble.LOOKUP, warnings, cause, address.external or b'""')
 
 
