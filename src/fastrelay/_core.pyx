@@ -599,12 +599,15 @@ cdef class ReceiveSession:
         if result == PATH_OK:
             refusal = parse_mail_parameters(slice_of(rest.data + path.used, rest.size - path.used),
                                             self.rules.size_limit, self.rules.utf8, self.rules.dsn, &found)
+            if refusal is replies.R552_SIZE_LIMIT:
+                t.sender = self._canonical(address_of(&path))
+                return self._mail_checked(refusal)
             if refusal is not None:
                 return self._count(refusal)
             if not found.flags & SMTPUTF8:
                 result = scan_path(rest, flags, &path)
         if result != PATH_OK:
-            return self._count(_path_reply(result, True))
+            return self._bad_path(result, rest)
         t.size, t.flags, t.envid = found.size, found.flags, slice_object(found.envid)
         t.sender = self._canonical(address_of(&path))
         return self._check(1, t.sender.external)
@@ -636,7 +639,7 @@ cdef class ReceiveSession:
             return self._count(replies.R501_RCPT_SYNTAX)
         result = <PathResult>self._scan(&rest, flags, &path)
         if result != PATH_OK:
-            return self._count(_path_reply(result, False))
+            return self._bad_path(result, rest)
         address = address_of(&path)
         refusal = parse_rcpt_parameters(
             slice_of(rest.data + path.used, rest.size - path.used), self.rules.dsn, &found)
@@ -660,12 +663,19 @@ cdef class ReceiveSession:
                 result = scan_path(rest[0], flags, path)
         return result
 
+    cdef int _bad_path(self, PathResult result, Slice rest) except -1:
+        cdef bytes reply = _path_reply(result, self._verb == MAIL)
+        if reply is replies.R501_SENDER_ADDRESS or reply is replies.R501_RECIPIENT_ADDRESS:
+            self.journal.bad_address(self, Verb(self._verb).name.encode(), slice_object(rest))
+        return self._count(reply)
+
     cdef int _too_many_recipients(self) except -1:
         """smtpd_recipient_overshoot_limit: that many more are refused without counting as errors."""
         cdef Transaction t = self.transaction
         t.overshoot += 1
-        self._refuse(replies.R452_TOO_MANY_RECIPIENTS, None)
+        self._count(replies.R452_TOO_MANY_RECIPIENTS)
         if t.overshoot <= self.rules.overshoot_limit:
+            self._good[self._verb] += 1
             self._errors -= 1
             self._bad_reply = False
         return 0
@@ -735,6 +745,7 @@ cdef class ReceiveSession:
         if not t.recipients:
             return replies.R554_NO_VALID_RECIPIENTS
         if self.rules.size_limit and t.chunk_bytes + self._chunk_left > self.rules.size_limit:
+            self.journal.chunk_too_big(self)
             return replies.R552_CHUNK_TOO_BIG
         return None
 

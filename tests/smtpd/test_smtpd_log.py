@@ -58,6 +58,23 @@ OPEN = (HELLO, b"MAIL FROM:<a@sender.example>\r\n", b"RCPT TO:<u@relay.example>\
             rb"warning: reject: ETRN x\.example\.\.\. from unknown\[127\.0\.0\.9\]",
         ),
         (
+            (HELLO, b"MAIL FROM:<a@sender.example> SIZE=999999999999\r\n"),
+            rb"NOQUEUE: reject: MAIL from unknown\[127\.0\.0\.9\]: 552 5\.3\.4 Message size exceeds fixed limit; "
+            rb"from=<a@sender\.example> proto=ESMTP helo=<client\.example>",
+        ),
+        (
+            (HELLO, b"MAIL FROM:<a@b..c>\r\n"),
+            rb"warning: Illegal address syntax from unknown\[127\.0\.0\.9\] in MAIL command: <a@b\.\.c>",
+        ),
+        (
+            (*OPEN, b"RCPT TO:<a@[foo]>\r\n"),
+            rb"warning: Illegal address syntax from unknown\[127\.0\.0\.9\] in RCPT command: <a@\[foo\]>",
+        ),
+        (
+            (*OPEN, b"BDAT 99999999999 LAST\r\n"),
+            rb"warning: [0-9A-F]+: BDAT request from unknown\[127\.0\.0\.9\] exceeds message size limit",
+        ),
+        (
             (*OPEN, b"DATA\r\n", b"Received: x\r\n" * 50 + b"\r\n.\r\n"),
             rb"warning: [0-9A-F]+: message rejected: hopcount exceeded",
         ),
@@ -81,6 +98,7 @@ HOSTILE = (b"\x1b[31m", b"\0", b"\x07", b"\xc2\x85", b"\xe2\x80\xa8", b"\xff", b
         (b"MAIL FROM:<a%b@b.example> SMTPUTF8\r\n", b"RCPT TO:<u@outside.example>\r\n"),
         (b"MAIL FROM:<a@b.example> SMTPUTF8\r\n", b"RCPT TO:<u%b@outside.example>\r\n"),
         (b"GET %b\r\n",),
+        (b"EHLO x\r\n", b"MAIL FROM:<a@b..%b>\r\n"),
         (b"BDAT %b\r\n",),
         (b"ETRN %b\r\n",),
         (b"EHLO x\r\nNOOP %b\r\n",),

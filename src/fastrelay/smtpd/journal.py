@@ -78,6 +78,14 @@ class Journal:
         text = b"%b: malformed BDAT command syntax from %b: BDAT%b"
         self._warning(self._service, text % (queue_id, self._who(session), argument[:LONGEST]))
 
+    def bad_address(self, session: Any, verb: bytes, text: bytes) -> None:
+        line = b"Illegal address syntax from %b in %b command: %b"
+        self._warning(self._service, line % (self._who(session), verb, text[:LONGEST]))
+
+    def chunk_too_big(self, session: Any) -> None:
+        text = b"%b: BDAT request from %b exceeds message size limit"
+        self._warning(self._service, text % (session.transaction.queue_id, self._who(session)))
+
     def no_flush(self, session: Any, domain: bytes) -> None:
         text = b"reject: ETRN %b... from %b" % (domain[:LONGEST], self._who(session))
         self._warning(self._service, text)
