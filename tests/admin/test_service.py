@@ -176,6 +176,18 @@ def test_check_warns_and_passes(house):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mail_owner matters to root only")
+def test_check_looks_with_the_rights_of_the_workers(house):
+    """Root opens it, they cannot: all mail that asks it would get 451."""
+    (house.directory / "domains").write_text("a.test OK\n")
+    (house.directory / "domains").chmod(0o600)
+    house.write(relay_domains=f"texthash:{house.directory}/domains")
+    said = house.run("check")[1]
+    assert (
+        f"warning: as user nobody: relay_domains: open database {house.directory}/domains: Permission" in said
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mail_owner matters to root only")
 def test_unknown_mail_owner(house):
     house.write(mail_owner="nosuchuser")
     for command in ("check", "start", "start-fg"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastrelay.admin.errors import say
 from fastrelay.master import directories, listeners
 from fastrelay.master.errors import FatalError
-from fastrelay.master.privileges import find_owner
+from fastrelay.master.privileges import Owner, drop, find_owner
 from fastrelay.master.settings import MasterSettings
 from fastrelay.master.socket_set import wanted
 
@@ -46,9 +46,27 @@ def main(config_dir: Path, args: list[str]) -> int:
             f"warning: {config.directory}/master.cf: no inet service runs smtpd: no mail is received",
         )
     listeners.families(settings.inet_protocols)
-    for text in table_problems(config):
+    known = list(table_problems(config))
+    for text in known:
         say("fastrelay", f"warning: {text}")
+    _look_as(owner, config, known)
     return 0
+
+
+def _look_as(owner: Owner, config: Config, known: list[str]) -> None:
+    """What the workers cannot open, with the rights that they have; root can open everything."""
+    if not owner.name:
+        return
+    pid = os.fork()
+    if pid == 0:
+        try:
+            drop(owner)
+            for text in table_problems(config):
+                if text not in known:
+                    say("fastrelay", f"warning: as user {owner.name}: {text}")
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def disk_problems(queue_directory: Path, how: str) -> list[str]:
