@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,11 +33,11 @@ from fastrelay.tables.remote import ServerProblem, reason_of
 from fastrelay.tables.stream import Pool
 from fastrelay.tables.table import TableError
 from fastrelay.tables.text import printable, split_list
+from fastrelay.tables.threads import Threads
 
 SCOPES = {"sub": ldap.SCOPE_SUBTREE, "one": ldap.SCOPE_ONELEVEL, "base": ldap.SCOPE_BASE}
 ANY = "(objectClass=*)"
 UNLISTED = "sequence operation is not supported: query_filter has more than attribute=%s, or search_base a %"
-MOST_VALUES = 10_000  # of one lookup, when expansion_limit is not set
 _FILTER_SPECIAL = re.compile(rb"[*()\\\x00\x80-\xff]")
 _DN_SPECIAL = re.compile(rb'[ \t"#+,;<=>\\\x00\x80-\xff]')
 
@@ -96,7 +95,7 @@ class _What:
     scope: int
     fixed_base: bool
     recursion_limit: int
-    expansion_limit: int
+    most_values: int
     size_limit: int
 
 
@@ -120,7 +119,7 @@ class LdapTable(QueryTable):
             scope=choice(source, "scope", "sub", SCOPES, self.warnings),
             fixed_base="%" not in base,
             recursion_limit=source.number("recursion_limit", 1000, 1),
-            expansion_limit=expansion_limit,
+            most_values=self._templates.most_values,
             size_limit=source.number("size_limit", expansion_limit),
         )
         self._manners = read_manners(source, self.warnings)
@@ -133,7 +132,7 @@ class LdapTable(QueryTable):
             if source.text(name):
                 self.warnings.append(f"{source.name} ignoring {name}")
         self.timeout = self._manners.timeout
-        self._threads = ThreadPoolExecutor(self.connection_limit, "ldap")
+        self._threads = Threads(self.connection_limit, "ldap")
         self._pool = Pool(self._open, self.connection_limit)
 
     async def fetch(self, key: bytes) -> bytes | None:
@@ -176,7 +175,7 @@ class LdapTable(QueryTable):
     async def close(self) -> None:
         if self.problem is None:
             self._pool.close()
-            self._threads.shutdown(wait=False)
+            self._threads.close()
 
     async def _keys(self, session: LdapSession, listing: Listing, cookie: bytes) -> tuple[list[bytes], bytes]:
         """A page of folded keys."""
@@ -217,7 +216,7 @@ class _Lookup:
                 levels.pop()
             elif not name:
                 values.append(value)
-                if len(values) > max(MOST_VALUES, what.expansion_limit):
+                if len(values) > what.most_values:
                     raise self._error(f"more than {len(values) - 1} values")
             elif len(levels) >= what.recursion_limit:
                 shown = f"{name}={printable(value)}"

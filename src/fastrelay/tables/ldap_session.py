@@ -13,13 +13,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import ldap
 
 from fastrelay.tables.ldap_manners import Manners, Server
 from fastrelay.tables.stream import BadReply, Disconnected, Endpoint, Stream, open_stream
+from fastrelay.tables.threads import Threads
 
 BYTES_OF_A_LOOKUP = 4_194_304  # what a server may send for one; libldap itself knows no bound
 STARTTLS = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"  # RFC 4511 4.14.1
@@ -79,7 +79,7 @@ class _Side(asyncio.Protocol):
 class LdapSession:
     """Bound and ready; made by open_session. `run` lends libldap's handle to a function in a thread."""
 
-    def __init__(self, manners: Manners, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, manners: Manners, threads: Threads) -> None:
         self._manners = manners
         self._threads = threads
         self._near, self._far = _Side(lambda _: None), _Side(self._count)
@@ -101,8 +101,7 @@ class LdapSession:
         """function(handle) in a thread; Disconnected, BadReply, and what the function raises."""
         self._received = 0
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, function, self._handle)
+            return await self._threads.run(function, self._handle)
         except BROKEN as error:
             if self._received > BYTES_OF_A_LOOKUP:
                 raise BadReply("reply exceeds size limit") from error
@@ -183,7 +182,7 @@ class LdapSession:
             handle.sasl_bind_s("", how.sasl_mechanism, credentials)
 
 
-async def open_session(manners: Manners, threads: ThreadPoolExecutor) -> LdapSession:
+async def open_session(manners: Manners, threads: Threads) -> LdapSession:
     session = LdapSession(manners, threads)
     await session.start()
     return session

@@ -6,12 +6,11 @@ the type is unsupported; on a system that has no NIS domain no key is there, as 
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
-from concurrent.futures import ThreadPoolExecutor
 
 from fastrelay.tables.options import Options
 from fastrelay.tables.remote import RemoteTable, ServerProblem
+from fastrelay.tables.threads import Threads
 
 NAMES = ("libnsl.so.2", "libnsl.so.3", "libnsl.so.1")
 NO_SUCH_KEY = 5  # YPERR_KEY
@@ -23,7 +22,7 @@ class NisTable(RemoteTable):
     def __init__(self, name: str, how: Options) -> None:
         super().__init__(name, how)
         self._library = load_library()
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = Threads(1, "nis")
         self._domain: bytes | None = None
         if self._library is None:
             self.problem = "unsupported dictionary type: nis: this system has no NIS client library (libnsl)"
@@ -35,14 +34,10 @@ class NisTable(RemoteTable):
     async def fetch(self, key: bytes) -> bytes | None:
         if self._domain is None or b"\0" in key:
             return None
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "nis")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._match, key)
+        return await self._thread.run(self._match, key)
 
     async def close(self) -> None:
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
-            self._thread = None
+        self._thread.close()
 
     def _match(self, key: bytes) -> bytes | None:
         """In the thread."""

@@ -23,6 +23,7 @@ from fastrelay.tables.text import SyntaxProblem, logical_lines, printable, split
 
 Quote = Callable[[bytes], bytes]
 Template = list[bytes | str]  # bytes: as they are; str: the letter behind a percent sign
+MOST_VALUES = 10_000  # of one lookup, unless expansion_limit is higher
 _PIECES = re.compile(r"%(.?)|[^%]+", re.DOTALL)
 _LETTERS = frozenset("sudSUD123456789")
 
@@ -175,6 +176,7 @@ class Templates:
         text = source.text("result_format", "%s", required=True) if result_format is None else result_format
         self._result_format = self._parse(text, "result", False)
         self._expansion_limit = source.number("expansion_limit", 0)
+        self.most_values = max(MOST_VALUES, self._expansion_limit)
         self._domains = self._read_domains(source)
 
     def allows(self, key: bytes) -> bool:

@@ -9,12 +9,12 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote as quote_path
 
 from fastrelay.tables.listing import PAGE, list_query, required_query, rows_entries, told_as_table_errors
 from fastrelay.tables.query import QueryTable, Source, Templates, sql_query
 from fastrelay.tables.table import TableError
+from fastrelay.tables.threads import Threads
 
 BUSY_SECONDS = 5.0  # how long somebody may hold the file for writing
 
@@ -26,7 +26,7 @@ class SqliteTable(QueryTable):
         self._path = source.text("dbpath", required=True)
         self._templates = Templates(source, {"query": sql_query(source)})
         self._list_query = list_query(source)
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = Threads(1, "sqlite", self._disconnect)
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # the device and inode that are open
 
@@ -34,11 +34,8 @@ class SqliteTable(QueryTable):
         query = self._templates.query("query", key, _quote)
         if query is None:
             return None
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "sqlite")
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._select, query)
         try:
-            return self._templates.result(key, await work)
+            return self._templates.result(key, await self._thread.run(self._select, query))
         except asyncio.CancelledError:
             if self._connection is not None:
                 self._connection.interrupt()
@@ -50,28 +47,29 @@ class SqliteTable(QueryTable):
 
     async def _pages(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         query = required_query(self.label, self._list_query)
-        with ThreadPoolExecutor(1, "sqlite") as thread:
-            loop = asyncio.get_running_loop()
-            connection = await loop.run_in_executor(thread, self._open)
-            try:
-                cursor = await loop.run_in_executor(thread, connection.execute, query)
-                while rows := await loop.run_in_executor(thread, cursor.fetchmany, PAGE):
-                    texts = [[self._text(connection, value) for value in row] for row in rows]
-                    yield rows_entries(self._templates, texts)
-            finally:
-                connection.close()
+        thread = Threads(1, "sqlite")
+        connection = await thread.run(self._open)
+        try:
+            cursor = await thread.run(connection.execute, query)
+            while rows := await thread.run(cursor.fetchmany, PAGE):
+                texts = [[self._text(connection, value) for value in row] for row in rows]
+                yield rows_entries(self._templates, texts)
+        finally:
+            await thread.run(connection.close)
+            thread.close()
 
     async def close(self) -> None:
-        if self._thread is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-            self._thread.shutdown()
-            self._thread = None
+        if self.problem is None:
+            self._thread.close()
 
     def _select(self, query: bytes) -> list[bytes | None]:
         """In the thread: the first column of each row, as text."""
+        most = self._templates.most_values
         try:
             connection = self._connect()
-            rows = connection.execute(query.decode()).fetchall()
+            rows = connection.execute(query.decode()).fetchmany(most + 1)
+            if len(rows) > most:
+                raise TableError(self.label, f"more than {most} values", unavailable=False)
             return [self._text(connection, row[0]) for row in rows]
         except sqlite3.Error as error:
             raise TableError(self.label, f"{self._path}: {error}") from error
