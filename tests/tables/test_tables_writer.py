@@ -233,13 +233,14 @@ CASES = [
     ("redis", ""),
     ("redis", "hash = h\n"),
     ("memcache", "backup = hash:{dir}/backup\n"),
+    ("memcache", "backup = proxy:hash:{dir}/backup\n"),  # as proxywrite itself opens it
 ]
 
 
 @pytest.mark.parametrize(("kind", "more"), CASES)
 def test_servers_are_written_to(tmp_path: Path, servers: dict[str, Any], kind: str, more: str) -> None:
     file = tmp_path / f"{kind}.cf"
-    place = f"{kind} = inet:{servers[kind].address}\nkey_format = w{len(more)}:%s\n"
+    place = f"{kind} = inet:{servers[kind].address}\nkey_format = w{len(more)}{kind}:%s\n"
     file.write_text(place + more.format(dir=tmp_path))
     if "backup" in more:
         use(f"hash:{tmp_path}/backup", lambda writer: writer.put(b"other", b"1"))

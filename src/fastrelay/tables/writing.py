@@ -1,7 +1,7 @@
 """open_writer(): the table that "type:name" names, to be written to.
 
 Who keeps a cache in a table opens it here; postmap does so for -i, -d and -s of `proxy:`, and master/proxywrite.py
-for what it is asked to write. A table with `proxy:` is written by that process, any other by this one.
+for what it is asked to write. A table with `proxy:` is written by that process, where it is another than this one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def open_writer(
     """TableError: there is no such table, it cannot be written to, or proxy_write_maps does not name it."""
     how = Options(fold, utf8, around)
     if spec.startswith(PREFIX):
-        return ProxyWriter(approved_name(spec, around), how)
+        spec = approved_name(spec, around)
+        if around.proxywrite:
+            return ProxyWriter(spec, how)
     table = open_table(spec, fold=fold, utf8=utf8, around=around)
     if isinstance(table, LmdbTable):
         return LmdbWriter(table, how)
