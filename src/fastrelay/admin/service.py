@@ -99,8 +99,8 @@ def build(config: Config, announce: Callable[[], None]) -> Supervisor:
     from fastrelay.master.supervisor import Supervisor
     from fastrelay.tables.registry import EXTRAS
 
-    values = [*config.main.values(), *(value for entry in config.entries for value in entry.options)]
-    preload.everything(kind for kind in EXTRAS if any(f"{kind}:" in value for value in values))
+    texts = list(config.texts())
+    preload.everything(kind for kind in EXTRAS if any(f"{kind}:" in text for text in texts))
     return Supervisor(
         config,
         load=lambda: configuration.load(Path(config.directory)),
