@@ -31,8 +31,11 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 run: build
 	$(BIN)/fastrelay -c $(CURDIR)/examples/quickstart quickstart
 
+# some files at a time; what is in one file runs in order, in one process. `make test PARALLEL=` for one after the other
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
+
 test: build
-	$(BIN)/pytest -m "not soak" -rs
+	$(BIN)/pytest -m "not soak" -rs $(PARALLEL)
 
 check: build
 	$(BIN)/ruff check src tests bench
@@ -56,7 +59,7 @@ profile: build
 
 soak: build
 	$(BIN)/pytest -m soak --timeout 3600
-	$(BIN)/pytest -m "hypothesis and not soak" --hypothesis-profile=random
+	$(BIN)/pytest -m "hypothesis and not soak" --hypothesis-profile=random $(PARALLEL)
 	$(MAKE) fuzz FUZZ_SECONDS=600
 
 # libFuzzer on each compiled parser, FUZZ_SECONDS each; needs clang-14. `make fuzz FUZZ="session lmdb"` for some
@@ -92,7 +95,7 @@ debug: build
 	cp -r src tests bench setup.py pyproject.toml README.md LICENSE docs examples build/debug/
 	find build/debug/src -name '*.so' -delete
 	cd build/debug && FASTRELAY_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
-	cd build/debug && PYTHONPATH=$(CURDIR)/build/debug/src FASTRELAY_DEBUG=1 $(CURDIR)/$(BIN)/pytest -m "not soak" tests
+	cd build/debug && PYTHONPATH=$(CURDIR)/build/debug/src FASTRELAY_DEBUG=1 $(CURDIR)/$(BIN)/pytest -m "not soak" $(PARALLEL) tests
 
 wheel: build
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .

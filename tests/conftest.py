@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+LONG_FIRST = {"crash", "load", "scenarios", "test_imports.py"}
+
 # The same examples in every run, for a run that fails must fail again; `make soak` looks for others.
 SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 settings.register_profile("same", derandomize=True, **SLOW_MACHINE)
@@ -39,6 +41,11 @@ def pytest_configure() -> None:
                 pytest.exit(
                     f"{source.relative_to(package)} is newer than what was compiled of it: make build", 2
                 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests begin first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: not LONG_FIRST & set(item.path.parts))
 
 
 def live() -> dict[str, int]:

@@ -96,14 +96,14 @@ class Office:
             shelf = Shelf(number)
             listener = listeners.bind_control(self.public / f"worker.{number}", lambda path: None)
             server = ControlServer(shelf)
-            asyncio.run_coroutine_threadsafe(server.start(listener), self.loop).result(10)
+            asyncio.run_coroutine_threadsafe(server.start(listener), self.loop).result(60)
             self.shelves.append(shelf)
             self.servers.append(server)
         return self.shelves
 
     def close(self):
         for server in self.servers:
-            asyncio.run_coroutine_threadsafe(server.close(), self.loop).result(10)
+            asyncio.run_coroutine_threadsafe(server.close(), self.loop).result(60)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()

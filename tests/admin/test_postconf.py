@@ -52,7 +52,7 @@ def ours(directory, *args):
 
 def theirs(directory, *args):
     os.utime(directory / "main.cf", (1e9, 1e9))  # Postfix waits for a file that has just changed
-    return subprocess.run(["/usr/sbin/postconf", "-c", directory, *args], capture_output=True, timeout=30)
+    return subprocess.run(["/usr/sbin/postconf", "-c", directory, *args], capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_postconf_knows_them_too(tmp_path: Path, kind: str):
     (tmp_path / "main.cf").write_text("compatibility_level = 3.6\n" + "\n".join(lines) + "\n")
     (tmp_path / "master.cf").write_text("")
     command = ["/usr/sbin/postconf", "-c", str(tmp_path), "-n"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     unused = [line.split("src_")[1].split("=")[0] for line in done.stderr.splitlines() if "unused" in line]
     own = {"memcache": {"expansion_limit", "result_format"}, "ldap": set()}.get(kind, {"list_query"})
     assert set(unused) == own

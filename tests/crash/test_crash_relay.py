@@ -11,7 +11,7 @@ from crash_parts import TimedSink, family, gone, kill, queued_labels, shards_of
 from support.ledger import Senders, missing
 from support.relay import Fastrelay, until
 
-W2 = 2.0  # seconds around a kill in which a delivery may not be recorded: 20 ms and two commits, and a slow sink
+W2 = 5.0  # seconds around a kill in which a delivery may not be recorded: 20 ms and two commits, and a slow sink
 VICTIMS = ("worker", "worker", "master", "worker", "worker", "all")
 
 

@@ -112,7 +112,7 @@ def check(findings: Findings) -> None:
 
 
 def test_every_kind_of_state_is_recovered(recording: Recording, memory: Path) -> None:
-    findings = recover_all(recording, memory, each=40, seed=int.from_bytes(os.urandom(3), "big"))
+    findings = recover_all(recording, memory, each=40, seed=7)
     assert findings.states > 500
     check(findings)
 

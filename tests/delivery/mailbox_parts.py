@@ -1,6 +1,9 @@
 """Queues, messages and settings for the tests of local and virtual."""
 
 import asyncio
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 from fastrelay.borders import Delivery, Envelope, QueuedMessage, Recipient
 from fastrelay.delivery.mailbox_settings import LocalSettings, MailboxSettings, VirtualSettings
@@ -79,6 +82,22 @@ def run(make_agent, *deliveries):
         return reports
 
     return asyncio.run(go())
+
+
+NOBODY = 65534
+
+
+def _give_up_rights():
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
+def unprivileged(function, *args):
+    """What `function` returns in a process that is not root's."""
+    with ProcessPoolExecutor(1, get_context("fork"), _give_up_rights) as process:
+        return process.submit(function, *args).result(60)
 
 
 def maps(text):

@@ -142,7 +142,7 @@ def test_a_table_that_is_waited_for_keeps_the_slot(run):
         lab.outer.open_slot(queue)
         assert (lab.agent.delivered, queue.released) == ([], 0)
         lab.table.gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not queue.released:
                 await asyncio.sleep(0)
         assert [addresses for _, addresses in lab.agent.delivered] == [[b"late@to"], [b"a@to"]]
@@ -157,7 +157,7 @@ def test_what_was_taken_is_given_back_when_the_agent_stops(run):
         lab.outer.open_slot(queue)
         await lab.outer.close()
         lab.table.gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not queue.released:
                 await asyncio.sleep(0)
         assert lab.reports == [([b"late@x"], Status.DEFERRED, b"delivery agent stopped")]

@@ -44,11 +44,11 @@ def try_one(
     return uvloop.run(main())
 
 
-def verdict(outcomes: list[Outcome], status: Status, dsn: bytes, *words: bytes) -> None:
-    assert len(outcomes) == 1
-    assert (outcomes[0].status, outcomes[0].dsn) == (status, dsn), outcomes[0]
-    for word in words:
-        assert word in outcomes[0].text
+def verdict(outcomes: list[Outcome], *words: bytes) -> tuple[Status, bytes]:
+    """Of the one recipient; its text has these words."""
+    (outcome,) = outcomes
+    assert [word for word in words if word not in outcome.text] == [], outcome
+    return outcome.status, outcome.dsn
 
 
 async def silent(talk: Conversation) -> None:
@@ -66,7 +66,7 @@ async def trickle(talk: Conversation) -> None:
 def test_o01_silent_or_trickled_greeting(script: Script):
     """The server would go on for ever: that there is an outcome is the deadline's doing."""
     outcomes, _, lab = try_one(script, smtp_helo_timeout=0.4)
-    verdict(outcomes, DEFERRED, b"4.4.2", b"timed out while receiving the initial server greeting")
+    assert verdict(outcomes, b"timed out while receiving the initial server greeting") == (DEFERRED, b"4.4.2")
     assert len(lab.queue.failures) == 1
 
 
@@ -79,7 +79,7 @@ def test_o01_trickled_reply_has_a_total_deadline_too():
             await asyncio.sleep(0.02)
 
     outcomes, _, _ = try_one(script, smtp_mail_timeout=0.4)
-    verdict(outcomes, DEFERRED, b"4.4.2", b"timed out while sending MAIL FROM")
+    assert verdict(outcomes, b"timed out while sending MAIL FROM") == (DEFERRED, b"4.4.2")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_o02_refusing_greeting_defers(banner: bytes, dsn: bytes):
         await talk.say(banner)
 
     outcomes, _, _ = try_one(script)
-    verdict(outcomes, DEFERRED, dsn, b"refused to talk to me: " + banner)
+    assert verdict(outcomes, b"refused to talk to me: " + banner) == (DEFERRED, dsn)
 
 
 def test_o02_5xx_greeting_bounces_when_told_so():
@@ -99,7 +99,7 @@ def test_o02_5xx_greeting_bounces_when_told_so():
         await talk.say(b"554 5.7.1 go away")
 
     outcomes, _, _ = try_one(script, smtp_skip_5xx_greeting=False)
-    verdict(outcomes, BOUNCED, b"5.7.1")
+    assert verdict(outcomes) == (BOUNCED, b"5.7.1")
 
 
 @pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.2", b"HTTP/1.1 400 Bad Request", b"\x00\x01\x02\xff"])
@@ -109,7 +109,7 @@ def test_o03_not_smtp(banner: bytes):
         await silent(talk)
 
     outcomes, _, _ = try_one(script, smtp_helo_timeout=0.3)
-    verdict(outcomes, DEFERRED, b"4.4.2")
+    assert verdict(outcomes) == (DEFERRED, b"4.4.2")
 
 
 async def endless_greeting(talk: Conversation) -> None:
@@ -142,13 +142,14 @@ async def long_reply(talk: Conversation) -> None:
 def test_o04_endless_replies(script: Script):
     """A protocol error long before any deadline."""
     outcomes, _, _ = try_one(script)
-    verdict(outcomes, DEFERRED, b"4.5.0")
+    assert verdict(outcomes) == (DEFERRED, b"4.5.0")
 
 
 def test_o05_close_after_the_dot():
     outcomes, server, _ = try_one(lambda s: s.obliging(answer=lambda c: b"" if c == b"." else None))
-    verdict(
-        outcomes, DEFERRED, b"4.4.2", b"lost connection with 127.0.0.1[127.0.0.1] while sending end of data"
+    assert verdict(outcomes, b"lost connection with 127.0.0.1[127.0.0.1] while sending end of data") == (
+        DEFERRED,
+        b"4.4.2",
     )
     assert b"-- message may be sent more than once" in outcomes[0].text
     assert server.connections == 1
@@ -164,13 +165,11 @@ def test_o06_no_answer_after_the_dot():
         await silent(talk)
 
     outcomes, _, _ = try_one(script, smtp_data_done_timeout=0.3)
-    verdict(
+    assert verdict(
         outcomes,
-        DEFERRED,
-        b"4.4.2",
         b"conversation with 127.0.0.1[127.0.0.1] timed out while sending end of data"
         b" -- message may be sent more than once",
-    )
+    ) == (DEFERRED, b"4.4.2")
 
 
 @pytest.mark.parametrize("features", [(b"PIPELINING",), (b"SIZE",)])
@@ -200,7 +199,7 @@ def test_o07_o08_o11_refusals(
     outcomes, server, _ = try_one(
         lambda s: s.obliging(*features, answer=lambda c: reply if c.startswith(command) else None)
     )
-    verdict(outcomes, status, dsn)
+    assert verdict(outcomes) == (status, dsn)
     assert outcomes[0].text == (
         b"host 127.0.0.1[127.0.0.1] said: " + reply + b" (in reply to " + request_name + b")"
     )
@@ -214,7 +213,7 @@ def test_o09_421_at_every_stage(command: bytes):
     outcomes, server, _ = try_one(
         lambda s: s.obliging(answer=lambda c: b"421 4.3.2 bye" if c.startswith(command) else None)
     )
-    verdict(outcomes, DEFERRED, b"4.3.2", b"said: 421 4.3.2 bye")
+    assert verdict(outcomes, b"said: 421 4.3.2 bye") == (DEFERRED, b"4.3.2")
     assert server.connections == 1
 
 
@@ -237,14 +236,14 @@ def test_o10_wrong_class_is_a_protocol_error(command: bytes, reply: bytes):
     outcomes, server, lab = try_one(
         lambda s: s.obliging(answer=lambda c: reply if c.startswith(command) else None)
     )
-    verdict(outcomes, DEFERRED, b"4.5.0", b"protocol error")
+    assert verdict(outcomes, b"protocol error") == (DEFERRED, b"4.5.0")
     assert server.connections == 1
     assert len(lab.queue.failures) == 1
 
 
 def test_o12_success_by_first_digit():
     outcomes, _, _ = try_one(lambda s: s.obliging(answer=lambda c: b"250 5.1.1 odd" if c == b"." else None))
-    verdict(outcomes, SENT, b"2.0.0", b"250 5.1.1 odd")
+    assert verdict(outcomes, b"250 5.1.1 odd") == (SENT, b"2.0.0")
 
 
 def test_o13_control_bytes_in_a_reply():
@@ -253,7 +252,7 @@ def test_o13_control_bytes_in_a_reply():
             answer=lambda c: b"550 5.1.1 \x00\x1b[31mno\xff\x7f" if c[:4] == b"RCPT" else None
         )
     )
-    verdict(outcomes, BOUNCED, b"5.1.1")
+    assert verdict(outcomes) == (BOUNCED, b"5.1.1")
     assert all(32 <= byte <= 126 for byte in outcomes[0].text + outcomes[0].diagnostic)
 
 
@@ -286,7 +285,7 @@ def test_o16_refused_and_reset():
             next_hop, port = server.next_hop, server.port
         lab = Lab()
         outcomes = await lab.deliver(make_delivery(next_hop))
-        verdict(outcomes, DEFERRED, b"4.4.1")
+        assert verdict(outcomes) == (DEFERRED, b"4.4.1")
         assert outcomes[0].text == b"connect to 127.0.0.1[127.0.0.1]:%d: Connection refused" % port
         assert outcomes[0].relay == b"none"
         assert lab.queue.failures[0].text == outcomes[0].text
@@ -300,7 +299,10 @@ def test_o16_refused_and_reset():
         talk.writer.transport.abort()
 
     outcomes, _, _ = try_one(reset)
-    verdict(outcomes, DEFERRED, b"4.4.2", b"lost connection with", b"receiving the initial server greeting")
+    assert verdict(outcomes, b"lost connection with", b"receiving the initial server greeting") == (
+        DEFERRED,
+        b"4.4.2",
+    )
 
 
 @pytest.mark.parametrize("where", ["greeting", "ehlo"])
@@ -318,7 +320,7 @@ def test_o17_own_name(where: str):
             server.scripts = (script,)
             lab = Lab(smtp_tcp_port=str(server.port))
             outcomes = await lab.deliver(make_delivery(server.next_hop))
-            verdict(outcomes, BOUNCED, b"5.4.6", b"loops back to myself")
+            assert verdict(outcomes, b"loops back to myself") == (BOUNCED, b"5.4.6")
             await lab.close()
 
     uvloop.run(main())
@@ -326,7 +328,7 @@ def test_o17_own_name(where: str):
 
 def test_o18_size_limit():
     outcomes, server, _ = try_one(lambda s: s.obliging(b"PIPELINING", b"SIZE 1000"), size=1001)
-    verdict(outcomes, BOUNCED, b"5.3.4")
+    assert verdict(outcomes) == (BOUNCED, b"5.3.4")
     text = b"message size 1001 exceeds size limit 1000 of server 127.0.0.1[127.0.0.1]"
     assert outcomes[0].text == text
     assert not [c for c in server.commands if c.startswith(b"MAIL")]
@@ -335,11 +337,11 @@ def test_o18_size_limit():
 def test_o18_no_8bitmime():
     flags = Flag.EIGHT_BIT_BODY
     outcomes, _, _ = try_one(lambda s: s.obliging(b"PIPELINING"), flags=flags)
-    verdict(outcomes, BOUNCED, b"5.6.3")
+    assert verdict(outcomes) == (BOUNCED, b"5.6.3")
     outcomes, server, _ = try_one(
         lambda s: s.obliging(b"PIPELINING"), flags=flags, disable_mime_output_conversion=True
     )
-    verdict(outcomes, SENT, b"2.0.0")
+    assert verdict(outcomes) == (SENT, b"2.0.0")
     assert b"BODY=" not in server.commands[0]
 
 
@@ -347,9 +349,9 @@ def test_o18_no_smtputf8():
     outcomes, _, _ = try_one(
         lambda s: s.obliging(b"PIPELINING", b"8BITMIME"), "jürgen@there.test".encode(), flags=Flag.SMTPUTF8
     )
-    verdict(outcomes, BOUNCED, b"5.6.7", b"SMTPUTF8 is required, but was not offered by host")
+    assert verdict(outcomes, b"SMTPUTF8 is required, but was not offered by host") == (BOUNCED, b"5.6.7")
     outcomes, server, _ = try_one(lambda s: s.obliging(b"PIPELINING"), flags=Flag.SMTPUTF8)
-    verdict(outcomes, SENT, b"2.0.0")  # asked for, not needed
+    assert verdict(outcomes) == (SENT, b"2.0.0")  # asked for, not needed
     assert b"SMTPUTF8" not in server.commands[0]
 
 
@@ -369,7 +371,7 @@ def test_o18_no_esmtp_at_all():
         await talk.line()
 
     outcomes, _, _ = try_one(script)
-    verdict(outcomes, SENT, b"2.0.0")
+    assert verdict(outcomes) == (SENT, b"2.0.0")
 
 
 def test_o18_pipelining_lie_is_tolerated():
@@ -387,7 +389,7 @@ def test_o18_pipelining_lie_is_tolerated():
         await talk.say(b"250 ok")
 
     outcomes, _, _ = try_one(script)
-    verdict(outcomes, SENT, b"2.0.0")
+    assert verdict(outcomes) == (SENT, b"2.0.0")
 
 
 def test_o19_mixed_recipients_and_a_lost_connection():

@@ -1,9 +1,11 @@
 """virtual(8): Maildirs below the base, by table, never outside."""
 
 import os
+import pathlib
+import tempfile
 
 import pytest
-from mailbox_parts import VIRTUAL, mailbox_settings, make_delivery, maps, run
+from mailbox_parts import VIRTUAL, mailbox_settings, make_delivery, maps, run, unprivileged
 
 from fastrelay.borders import Status
 from fastrelay.delivery.mailboxes import DirectMailboxes
@@ -47,12 +49,18 @@ def test_the_table_names_the_mailbox(address, path):
     assert [(r.name, r.uid, r.gid) for r in recorder.requests] == [(path, 1234, 1234)]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="as root the helper writes, see test_mailbox_helper")
-def test_delivers_as_itself(tmp_path):
-    mine = f"static:{os.geteuid()}"
-    outcome, _ = deliver(b"u@box.example", tmp_path, uids=mine, gids=f"static:{os.getegid()}")
-    assert (outcome.status, outcome.text, outcome.relay) == (Status.SENT, b"delivered to maildir", b"virtual")
-    assert len(list((tmp_path / "box.example/u/new").iterdir())) == 1
+def deliver_as_itself(base):
+    outcome, _ = deliver(b"u@box.example", base, uids=f"static:{os.geteuid()}", gids=f"static:{os.getegid()}")
+    return outcome.status, outcome.text, outcome.relay
+
+
+def test_delivers_as_itself():
+    """Not as root: then the helper writes, see test_mailbox_helper."""
+    with tempfile.TemporaryDirectory(prefix="fastrelay-mailboxes-") as name:
+        os.chmod(name, 0o777)
+        assert unprivileged(deliver_as_itself, name) == (Status.SENT, b"delivered to maildir", b"virtual")
+        (file,) = pathlib.Path(name, "box.example/u/new").iterdir()
+        assert file.stat().st_uid != 0
 
 
 def test_unknown_user_bounces():

@@ -64,7 +64,6 @@ def test_load_a_client_that_was_greedy_once_costs_little_after():
             while b"354 " not in seen:
                 seen += client.recv(1000)
             client.sendall(message + ahead)
-        for client in crowd.clients:
             seen = b""
             while b"252 " not in seen:
                 seen = seen[-10:] + client.recv(100_000)

@@ -174,7 +174,13 @@ def test_client_tells_a_lost_worker(tmp_path):
 def test_socket_paths_longer_than_the_system_allows(tmp_path):
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     (deep / "control").mkdir(parents=True)
-    serve(deep, lambda path, handlers: asyncio.to_thread(lambda: list(Client(deep).call("status"))))
+    answers = []
+
+    async def test(path, handlers):
+        answers.extend(await asyncio.to_thread(lambda: list(Client(deep).call("status"))))
+
+    serve(deep, test)
+    assert answers == [{"pid": os.getpid()}]
 
 
 def test_socket_is_for_its_owner_only(tmp_path):

@@ -50,7 +50,7 @@ def test_refused_in_master_cf(tmp_path):
 
 def test_taken(tmp_path):
     line = "fastrelay_dns_servers = 127.0.0.1:5353\nproxy_interfaces = 192.0.2.1\nsmtp_tcp_port = 2525"
-    configuration.load(write(tmp_path, line))
+    assert configuration.load(write(tmp_path, line)).directory == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_stop_waits_for_the_agents_of_before_a_reload():
         await asyncio.sleep(0.02)
         assert not closing.done()
         old.done.set()
-        await asyncio.wait_for(closing, 5)
+        await asyncio.wait_for(closing, 60)
 
     asyncio.run(test())
 

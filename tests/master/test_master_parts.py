@@ -68,7 +68,7 @@ def test_both_wildcards_share_a_port_and_every_worker_has_its_socket():
 def test_of_two_that_start_at_once_one_gets_the_port():
     """Both would get half of the mail each: SO_REUSEPORT lets every one of ours in."""
     rounds, both = 300, multiprocessing.get_context("fork")
-    together, won = both.Barrier(2, timeout=20), both.SimpleQueue()
+    together, won = both.Barrier(2, timeout=100), both.SimpleQueue()
     addresses = [(int(socket.AF_INET), "127.0.0.1", free_port()) for _ in range(rounds)]
 
     def start():

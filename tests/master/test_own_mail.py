@@ -59,7 +59,7 @@ def test_mapped(how):
         done = asyncio.Event()
         stored = []
         own.map_then(ENVELOPE, b"ID", lambda envelope: (stored.append(envelope), done.set()), done.set)
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 60)
         assert stored == [found]
         assert log == [(b"cleanup", b"ID: told")] * 2
 

@@ -44,7 +44,7 @@ class _Label:
 
 
 def run(scene):
-    asyncio.run(asyncio.wait_for(scene, 30))
+    asyncio.run(asyncio.wait_for(scene, 100))
 
 
 def test_others_go_on_and_it_follows():

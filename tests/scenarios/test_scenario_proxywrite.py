@@ -17,7 +17,7 @@ from fastrelay.tables import open_table
 from fastrelay.tables.frames import FRAME, pack
 from fastrelay.tables.options import Options, Surroundings
 from fastrelay.tables.proxywrite import REQUEST, Kind, Operation, ProxyWriter
-from support.relay import Fastrelay, until
+from support.relay import PATIENCE, Fastrelay, until
 
 TABLES = ["one", "two", "three", "four", "five", "six"]
 
@@ -76,12 +76,14 @@ def test_two_at_once_lose_nothing(relay: Fastrelay) -> None:
         assert tool.stdin is not None
         tool.stdin.write(text)
         tool.stdin.close()
-    assert [tool.wait(30) for tool in tools] == [0, 0]
+    assert [tool.wait(PATIENCE) for tool in tools] == [0, 0]
     assert len(relay.tool("postmap", "-s", spec).splitlines()) == 3001
 
 
 def test_killed_in_the_middle_of_changes(relay: Fastrelay) -> None:
     """What was answered is there, and who asks waits for the next process."""
+
+    answered = [0]
 
     async def write(writer: ProxyWriter, number: int, ended: asyncio.Event) -> dict[bytes, bytes]:
         wanted: dict[bytes, bytes] = {}
@@ -90,18 +92,26 @@ def test_killed_in_the_middle_of_changes(relay: Fastrelay) -> None:
                 value = b"%d" % len(wanted)
                 assert await writer.put(key, value)
                 wanted[key] = value
+                answered[0] += 1
         return wanted
 
     async def run() -> dict[bytes, bytes]:
         writer, ended = writer_of(relay, "three"), asyncio.Event()
+
+        async def more() -> None:
+            wanted = answered[0] + 60
+            async with asyncio.timeout(PATIENCE):
+                while answered[0] < wanted:
+                    await asyncio.sleep(0.01)
+
         tasks = [asyncio.create_task(write(writer, number, ended)) for number in range(20)]
         before = 0
         for _ in range(2):
             before = await asyncio.to_thread(pid_of, relay, before)
-            await asyncio.sleep(0.2)
+            await more()
             os.kill(before, signal.SIGKILL)
         await asyncio.to_thread(pid_of, relay, before)
-        await asyncio.sleep(0.1)
+        await more()
         ended.set()
         return {key: value for part in await asyncio.gather(*tasks) for key, value in part.items()}
 
@@ -151,7 +161,7 @@ def test_a_table_that_cannot_be_written_is_told_once(relay: Fastrelay) -> None:
 def test_it_takes_no_nonsense(relay: Fastrelay) -> None:
     def ask(data: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(10)
+            client.settimeout(PATIENCE)
             client.connect(str(relay.spool / "private" / "proxywrite"))
             client.sendall(data)
             head = client.recv(FRAME.size, socket.MSG_WAITALL)

@@ -140,7 +140,7 @@ def test_the_queue_of_a_stopped_relay_is_read_and_repaired(office: Office, end: 
     else:
         assert relay.process is not None
         relay.process.kill()
-        relay.process.wait(10)
+        relay.process.wait(60)
         until(lambda: not relay.run_tool("postqueue", "-j").returncode, relay.log)  # its workers have gone
     try:
         listing = relay.run_tool("postqueue", "-j")

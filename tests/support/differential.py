@@ -79,7 +79,7 @@ def play(kind: type[MailSystem], plan: Plan) -> tuple[list[Seen], list[str]]:
                         f"{plan}: {kind.__name__}: {error}: {relay.log()[-3000:]}"
                     ) from error
             ids = [queue_id for _, queue_id in seen]
-            until(lambda: is_over(relay.log(), ids), lambda: f"{plan.name}: {relay.log()}", 40)
+            until(lambda: is_over(relay.log(), ids), lambda: f"{plan.name}: {relay.log()}")
             log = relay.log()
         found = [one for one, _ in seen]
         by_id = {queue_id: one for one, queue_id in seen if queue_id}

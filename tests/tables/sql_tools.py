@@ -106,22 +106,24 @@ class Sql:
         assert found == self.debian(spec, keys), text
         return found
 
-    def compare_mistake(self, text: str) -> None:
-        """The same fatal error, as the table's problem and as postmap -q says it."""
+    def compare_mistake(self, text: str) -> str:
+        """The same fatal error, as the table's problem and as postmap -q says it; it is returned."""
         spec = self.write(text)
         problem = open_table(spec).problem
         assert problem is not None, text
         theirs = self.tools.postfix("-q", "a@b.com", spec)
         assert (theirs.status, theirs.out) == (1, b"")
         assert theirs.err.splitlines()[-1] == f"postmap: fatal: {problem}"
+        return problem
 
-    def compare_failure(self, text: str) -> None:
-        """Both end with an error that is not "not found"."""
+    def compare_failure(self, text: str) -> str:
+        """Both end with an error that is not "not found"; ours is returned."""
         spec = self.write(text)
         theirs = self.tools.postfix("-q", "a@b.com", spec)
         assert theirs.status == 1 and theirs.out == b"" and "fatal: " in theirs.err, theirs
         ours = self.tools.ours("-q", "a@b.com", spec)
         assert ours.status == 1 and ours.out == b"" and f"fatal: table {spec}: query error" in ours.err, ours
+        return ours.err
 
 
 def installed(package: str) -> bool:

@@ -255,6 +255,7 @@ def test_a_reply_that_comes_too_late_is_nobodys(tmp_path):
         async def scene():
             table = open_remote(spec, fastrelay_table_retry_time=0.0, fastrelay_table_connection_limit=1)
             found = [await look_up(table, b"first")]
+            table.timeout = table._patience = 60.0
             too_late.set()
             found.append(await look_up(table, b"second"))
             await table.close()

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -270,10 +269,8 @@ def test_a_server_that_is_gone(tmp_path: Path) -> None:
         file.write_text(f"{kind} = inet:127.0.0.1:1\n")
 
         async def job(writer: TableWriter) -> None:
-            begun = time.monotonic()
             for call in (writer.put(b"k", b"1"), writer.delete(b"k"), writer.get(b"k")):
                 with pytest.raises(TableError, match="Connection refused"):
                     await call
-            assert time.monotonic() - begun < 10
 
         use(f"{kind}:{file}", job)
