@@ -139,6 +139,37 @@ def test_a_reload_is_not_felt() -> None:
         assert names(sink) == Counter(load.accepted)
 
 
+def test_a_reload_holds_for_what_workers_keep() -> None:
+    """The mailbox helper, the log and the queue read their settings once: a reload makes new ones."""
+    user = os.geteuid() or 65534
+    main = {
+        "virtual_mailbox_domains": "v.test", "virtual_mailbox_maps": "inline:{u@v.test=u/}",
+        "virtual_uid_maps": f"static:{user}", "virtual_gid_maps": f"static:{os.getegid() or user}",
+        "virtual_minimum_uid": 1, "virtual_mailbox_base": "$config_directory/../first",
+    }  # fmt: skip
+    with Fastrelay(main) as relay:
+        for name in ("first", "second"):
+            (relay.directory / name).mkdir(mode=0o777)
+            (relay.directory / name).chmod(0o777)
+        for name, message_ids in (("first", "short"), ("second", "long")):
+            queue_id = relay.send("a@client.test", "u@v.test")
+            relay.wait_log(f"{queue_id}: removed")
+            assert len(list((relay.directory / name).rglob("new/*"))) == 1
+            assert queue_id.isupper() is (message_ids == "short")
+            relay.write_main(
+                virtual_mailbox_base="$config_directory/../second", enable_long_queue_ids="yes",
+                syslog_name="other",
+            )  # fmt: skip
+            old = relay.worker_pids()
+            relay.reload()
+            if name == "first":
+                until(
+                    lambda old=old: relay.worker_pids() and not set(old) & set(relay.worker_pids()), relay.log
+                )
+                until(relay._answers, relay.log)
+        relay.wait_log(r" other/smtpd\[")
+
+
 def test_a_new_table_is_seen_without_reload() -> None:
     main = {
         "relay_domains": "there.test",

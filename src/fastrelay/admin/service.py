@@ -115,6 +115,7 @@ def build(config: Config, announce: Callable[[], None]) -> Supervisor:
             Job("proxymap", proxymap.is_wanted, proxymap.serve),
             Job("proxywrite", proxywrite.is_wanted, proxywrite.serve),
         ],
+        lasting=configuration.lasting,
     )
 
 

@@ -15,8 +15,10 @@ from fastrelay import config as files
 from fastrelay.cleanup._headers import HeaderCleaner
 from fastrelay.config import Config, ConfigError, Service, section, usage
 from fastrelay.delivery.dns import LookupFailed, Resolver, port_number
+from fastrelay.delivery.mailbox_settings import MailboxSettings
 from fastrelay.delivery.mx import parse_networks, parse_next_hop
 from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
+from fastrelay.log import LogSettings
 from fastrelay.master import listeners
 from fastrelay.master.errors import FatalError
 from fastrelay.master.routing import own_addresses
@@ -32,6 +34,12 @@ TRANSPORTS = {  # and the domains that they are for
     "local_transport": "mydestination",
     "virtual_transport": "virtual_mailbox_domains",
 }
+LASTING = (
+    "enable_long_queue_ids",
+    "fastrelay_segment_size",
+    "fastrelay_relocation_rate",
+    "fastrelay_commit_deadline",
+)
 BUILT_IN = frozenset(  # what master.cf names and a worker does without a process of its own
     {
         "cleanup",
@@ -95,6 +103,12 @@ def _try_cleaners(config: Config) -> Iterator[tuple[str, Callable[[], object]]]:
         undisclosed = settings.undisclosed_recipients_header.encode()
         yield "message_drop_headers", partial(HeaderCleaner, dropped, limit, b"", b"")
         yield "undisclosed_recipients_header", partial(HeaderCleaner, [], limit, undisclosed, b"")
+
+
+def lasting(config: Config) -> object:
+    """What a worker, its log or its mailbox helper reads once, when it is born."""
+    rooms = section(MailboxSettings, config), section(LogSettings, config)
+    return rooms, [config.value(name) for name in LASTING]
 
 
 def warnings(config: Config) -> list[str]:

@@ -61,13 +61,15 @@ class Supervisor:
         announce: Callable[[], None] = lambda: None,
         warnings: Callable[[Config], list[str]] = lambda config: config.warnings,
         companions: Sequence[Job] = (),
+        lasting: Callable[[Config], object] = lambda config: None,
     ) -> None:
+        """`lasting`: what a worker takes at its birth and keeps; when it changes, a reload replaces the workers."""
         self.config = config
         self._load, self._section = load, section
         self._open_log, self._open_log_file = open_log, open_log_file
         self._run, self._helper, self._announce = run, helper, announce
         self._warnings = warnings
-        self._jobs = companions
+        self._jobs, self._lasting = companions, lasting
         self._companions: list[Companion] = []
         self.settings = section(config)
         self.root = Path(self.settings.queue_directory)
@@ -313,6 +315,7 @@ class Supervisor:
         if (
             self._sockets.same_place(plan)
             and settings.fastrelay_queue_shards == self.settings.fastrelay_queue_shards
+            and self._lasting(config) == self._lasting(self.config)
         ):
             self._pass_on(config, settings, plan)
         else:

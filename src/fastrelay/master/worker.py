@@ -312,6 +312,7 @@ class Worker:
         self._load_transports(config)
         self.qmgr.reconfigure(section(QmgrSettings, config), self._qmgr_surroundings(config))
         self.notifier.settings = section(BounceSettings, config)
+        self.spool.space.settings = section(QueueSettings, config)
         self._retired += self.services
         self.services = self._make_services(config, services)
 

@@ -24,7 +24,7 @@ class SpaceCheck:
         directory: int,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._settings = settings
+        self.settings = settings
         self._files = files
         self._directory = directory
         self._clock = clock
@@ -44,7 +44,7 @@ class SpaceCheck:
 
     def _allows(self, size: int) -> bool:
         free, inodes = self._space.free, self._space.inodes
-        minfree, limit = self._settings.queue_minfree, self._settings.message_size_limit
+        minfree, limit = self.settings.queue_minfree, self.settings.message_size_limit
         if self._closed:
             free -= free // 11
         if inodes is not None and inodes < _INODES:

@@ -9,7 +9,8 @@ cdef class Spool:
     cdef public list problems
     cdef public Committer _committer
     cdef public object _preparer
-    cdef object _settings, _files, _directory, _numbers, _critical, _cleaner, _space, _quarantine, _newest
+    cdef readonly object space
+    cdef object _settings, _files, _directory, _numbers, _critical, _cleaner, _quarantine, _newest
     cdef public dict _shards, _unwritten
     cdef public list _all, _lazy
     cdef public Py_ssize_t _current

@@ -87,7 +87,7 @@ class Spool:
             self.set_aside,
         )
         self.patience = Patience(self._committer, settings.fastrelay_commit_deadline)
-        self._space = SpaceCheck(settings, files, directory)
+        self.space = SpaceCheck(settings, files, directory)
         self._quarantine = Quarantine(files, directory)
         self._shards: dict[int, Shard] = {}
         self._all: list[Shard] = []
@@ -214,7 +214,7 @@ class Spool:
         shard = self._all[self._current]
         if shard.full and shard.intake_room() < max(size, 1) + shard.segment_size // 16:
             return False
-        return self._space.has_room(size)
+        return self.space.has_room(size)
 
     def give_up(self, now: float) -> int:
         """To be called each second: `done(None)` to those that a hanging disk lets wait; how many."""
