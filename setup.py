@@ -33,6 +33,8 @@ COMPILED = [
     "queue._record",
     "queue._sync",
     "delivery._dialogue",
+    "tcp._poller",
+    "tcp._stream",
     "borders",
     "smtpd.connection",
     "queue.shard",

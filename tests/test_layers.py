@@ -17,13 +17,14 @@ MAY_IMPORT = {
     "rewrite": set(),
     "tables": set(),
     "queue": set(),
+    "tcp": set(),
     "log": set(),
     "config": {"tables"},  # postconf lists the table types
     "_core": LANGUAGE | {"tables", "queue"},
     "qmgr": {"tables", "queue", "log"},
     "bounce": LANGUAGE | {"log"},
-    "smtpd": LANGUAGE | {"_core", "tables", "queue", "log"},
-    "delivery": LANGUAGE | {"tables", "queue", "log"},
+    "smtpd": LANGUAGE | {"_core", "tables", "queue", "log", "tcp"},
+    "delivery": LANGUAGE | {"tables", "queue", "log", "tcp"},
 }
 KNOWS_ALL = {"master", "admin", "__main__", "load"}
 NO_WORLD = {"socket", "asyncio", "os", "time", "selectors", "threading", "subprocess", "uvloop"}

@@ -22,6 +22,8 @@ from unittest.mock import patch
 import uvloop
 
 from fastrelay.smtpd import connection, service
+from fastrelay.tcp._poller import Poller
+from fastrelay.tcp._stream import Listener
 from support.receive_lab import ReceiveLab
 from support.relay import PATIENCE
 
@@ -161,8 +163,9 @@ async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> As
     live = Live(main, loop)
     live.clients = []
     clock = SimpleNamespace(time=time.time, monotonic=lambda: live.clock)
-    server = await loop.create_server(live.service.factory, "127.0.0.1", 0)
-    live.port = server.sockets[0].getsockname()[1]
+    poller, listening = Poller(loop), socket.create_server(("127.0.0.1", 0), backlog=100)
+    live.port = listening.getsockname()[1]
+    listener = Listener(poller, listening, live.service.factory)
 
     async def sweeps() -> None:
         while True:
@@ -175,8 +178,9 @@ async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> As
             yield live
     finally:
         sweeping.cancel()
-        server.close()
+        listener.close()
         live.service.shut_down()
         live.release()
         await asyncio.sleep(0.02)
+        poller.close()
         live.names.close()

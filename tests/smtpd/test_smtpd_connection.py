@@ -170,7 +170,7 @@ def test_no_250_before_the_commit(said: tuple[bytes, ...]) -> None:
 
 
 def test_client_gone_before_it_is_accepted() -> None:
-    """A reset right after the handshake leaves a socket without a peer; nothing breaks and nothing stays."""
+    """A reset right after the handshake finds nobody to greet; nothing breaks and nothing stays."""
 
     async def test() -> None:
         async with serving() as live:

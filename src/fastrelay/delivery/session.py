@@ -28,6 +28,8 @@ from fastrelay.borders import Status
 from fastrelay.delivery.mx import Server
 from fastrelay.delivery.smtp_settings import SmtpSettings
 from fastrelay.delivery.smtp_text import Failure, printable, reply_dsn
+from fastrelay.tcp._poller import Poller
+from fastrelay.tcp._stream import Stream
 
 REPLY_LINE_LIMIT = 2048
 REPLY_LINES = 100
@@ -77,8 +79,12 @@ async def open_transport(
     *,
     loop_detection: bool,
     log: Callable[[bytes], None],
+    poller: Poller | None = None,
 ) -> tuple[Any, Features]:
-    """A transport whose server waits for MAIL; the caller sets its own protocol before it awaits anything."""
+    """A transport whose server waits for MAIL; the caller sets its own protocol before it awaits anything.
+
+    With a poller it is a Stream of it, else what the loop made.
+    """
     peer = Peer.of(server)
     sock = await _connect(settings, server, peer, log)
     smtp = aiosmtplib.SMTP(
@@ -98,7 +104,15 @@ async def open_transport(
             raise _lost(peer, b"performing the EHLO handshake") from error
         raise
     smtp.transport = smtp.protocol = None  # the library's part is over; no reference cycles stay behind
-    return transport, features
+    return transport if poller is None else _take_over(poller, sock, transport), features
+
+
+def _take_over(poller: Poller, sock: socket.socket, transport: Any) -> Stream:
+    """The connection goes on with a descriptor of our own; the loop's transport closes its one."""
+    stream = Stream(poller, os.dup(sock.fileno()), None, transport.get_extra_info("peername"))
+    transport.set_protocol(asyncio.Protocol())  # nobody is to hear of its end
+    transport.abort()
+    return stream
 
 
 def _abort(smtp: aiosmtplib.SMTP, sock: socket.socket) -> None:

@@ -23,6 +23,7 @@ from fastrelay.delivery.session import OpeningFailed, Peer, open_transport
 from fastrelay.delivery.session_cache import SessionCache
 from fastrelay.delivery.smtp_settings import SmtpSettings
 from fastrelay.delivery.smtp_text import Failure
+from fastrelay.tcp._poller import Poller
 
 AVOID_TIME = 60.0  # a server that could not be reached is tried last for so long
 AVOID_LIMIT = 1000
@@ -39,6 +40,7 @@ class SmtpAgent:
         clock: Callable[[], float] = time.time,
         now: Callable[[], float] = time.monotonic,
         sweep_interval: float = 1.0,
+        poller: Poller | None = None,
     ) -> None:
         self.settings = settings
         self.report = report
@@ -46,6 +48,7 @@ class SmtpAgent:
         self.clock = clock  # epoch seconds, for Delivery.started
         self.now = now  # for time limits
         self._resolver = resolver
+        self._poller = poller
         self._cache = SessionCache(settings.smtp_connection_cache_time_limit)
         self._sessions: set[Dialogue] = set()
         self._opening = 0
@@ -216,7 +219,12 @@ class SmtpAgent:
     async def _converse(self, queue: DestinationQueue, server: Server, opened: float) -> Dialogue:
         loop_detection = server.port == self._smtp_port
         transport, features = await open_transport(
-            self.settings, server, queue.next_hop, loop_detection=loop_detection, log=self.log
+            self.settings,
+            server,
+            queue.next_hop,
+            loop_detection=loop_detection,
+            log=self.log,
+            poller=self._poller,
         )
         key = (queue.transport, queue.next_hop)
         dialogue = Dialogue(self, self.settings, key, Peer.of(server), features, transport, opened)

@@ -24,6 +24,7 @@ from fastrelay.delivery.virtual import VirtualAgent, VirtualParts
 from fastrelay.master.content import sent_checks
 from fastrelay.master.routing import Routing
 from fastrelay.tables import Maps
+from fastrelay.tcp._poller import Poller
 
 Log = Callable[[bytes, bytes], None]
 
@@ -62,6 +63,7 @@ class Surroundings:
     warning: Log
     forward: Forward  # of delivery.local
     mailboxes: Mailboxes
+    poller: Poller
 
 
 def make_mailboxes(config: Config, helper: socket.socket | None) -> Mailboxes:
@@ -112,7 +114,9 @@ def make_agent(
             generic = GenericMap(table)
 
             def make(report: Report) -> SmtpAgent:
-                return SmtpAgent(settings, report, lambda text: around.line(name, text), resolver)
+                return SmtpAgent(
+                    settings, report, lambda text: around.line(name, text), resolver, poller=around.poller
+                )
 
             checks = sent_checks(config, overrides, routing.open_check)
             if not generic and checks is None:

@@ -47,9 +47,12 @@ from fastrelay.queue._record import CorruptRecord, State
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Spool, SpoolLocked
 from fastrelay.smtpd.client_name import ClientNames
+from fastrelay.smtpd.connection import Connection
 from fastrelay.smtpd.service import SWEEP
 from fastrelay.smtpd.service import Service as SmtpdService
 from fastrelay.tables import TableError
+from fastrelay.tcp._poller import Poller, Wakeup
+from fastrelay.tcp._stream import Listener
 from fastrelay.wire.replies import R451_QUEUE_WRITE, R452_STORAGE_FULL
 
 LOG_DELAY = 0.03  # seconds that a line may wait for others
@@ -73,11 +76,12 @@ class Worker:
         config = context.config
         self.context = context
         self.loop = loop
+        self.poller = Poller(loop)
         self.log = cast(MailLog, context.log)
         self.log.wants_flush = self._flush_log_soon
         self.names = ClientNames()
         self.services: list[SmtpdService] = []
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._retired: list[SmtpdService] = []  # of before a reload, while they have sessions
         self._long_ids = bool(config.value("enable_long_queue_ids"))
         self._ticking = False
@@ -119,11 +123,12 @@ class Worker:
             section(QueueSettings, config),
             fatal=self._queue_failed,
             critical=self._queue_damaged,
+            soon=self.poller.soon,
         )
 
     def _load_transports(self, config: Config) -> None:
         around = transports.Surroundings(
-            self._report, self.log.line, self.log.warning, self._forward, self._mailboxes
+            self._report, self.log.line, self.log.warning, self._forward, self._mailboxes, self.poller
         )
         for name, agent in transports.make_agents(config, self.routing, around).items():
             if name in self._agents:
@@ -149,7 +154,7 @@ class Worker:
             log=self.log.line,
             log_outcome=self._log_outcome,
             bounce=lambda message, failed: self.notifier.bounce(message, failed),
-            schedule_pump=lambda: self.loop.call_soon(self._pump),
+            schedule_pump=lambda: self.poller.soon(self._pump),
             run=self._run_beside,
             clock=self._clock,
             random=random.random,
@@ -168,14 +173,14 @@ class Worker:
     async def _start(self) -> None:
         await self._recover()
         self.spool.start()
-        self.loop.add_reader(self.spool.wake_fd, self._batch_done)
+        self._batches = Wakeup(self.poller, self.spool.wake_fd, self._batch_done)
         self.qmgr.recovered(self.spool.entries.values())
         context = self.context
         self.services = self._make_services(context.config, [service for service, _ in context.listeners])
         for position, (_, listener) in enumerate(context.listeners):
             factory = partial(self._make_connection, position)
-            server = await self.loop.create_server(factory, sock=listener, backlog=BACKLOG)  # it listens anew
-            self._servers.append(server)
+            listener.listen(BACKLOG)  # anew: its last worker may have left it
+            self._listeners.append(Listener(self.poller, listener, factory))
         await self.control.start(context.control)
         self.loop.add_signal_handler(signal.SIGTERM, self.stop)
         self.loop.add_reader(context.master.fileno(), self._master_spoke)
@@ -204,8 +209,8 @@ class Worker:
 
     async def _stop(self) -> None:
         """No new mail, answers for what was taken, results of what is under way; then the queue is closed."""
-        for server in self._servers:
-            server.close()
+        for listener in self._listeners:
+            listener.close()
         limit = self.loop.time() + STOP_LIMIT
         for service in self.services + self._retired:
             service.shut_down()
@@ -218,9 +223,10 @@ class Worker:
             closing = [agent.close() for agent in self._agents.values()]
             await asyncio.wait_for(asyncio.gather(*closing), max(0.5, limit - self.loop.time()))
         await self.control.close()
-        self.loop.remove_reader(self.spool.wake_fd)
+        self._batches.stop()
         self.spool.stop()
         self.names.close()
+        self.poller.close()
         self.log.flush()
         self._ended.set_result(None)
 
@@ -232,7 +238,7 @@ class Worker:
     def _flush_log_soon(self) -> None:
         self.loop.call_later(LOG_DELAY, self.log.flush)
 
-    def _make_connection(self, position: int) -> asyncio.Protocol:
+    def _make_connection(self, position: int) -> Connection:
         return self.services[position].factory()
 
     def _batch_done(self) -> None:

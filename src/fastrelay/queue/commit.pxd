@@ -6,8 +6,8 @@ from fastrelay.queue.shard cimport Issued, Shard
 cdef class Committer:
     cdef public int wake_fd
     cdef public object landed
-    cdef object _writer, _starved, _fatal, _ready, _lock, _thread
-    cdef bint _failed, _running
+    cdef object _writer, _starved, _soon, _fatal, _ready, _lock, _thread
+    cdef bint _failed, _running, _begins
     cdef public Issued _flying
     cdef list _done, _calls
 

@@ -25,10 +25,18 @@ Done = Issued | Callable[[], None]
 class Committer:
     """`wake_fd` is an eventfd: readable when `take` has something to do."""
 
-    def __init__(self, files: Files, fatal: Callable[[str], None], starved: Callable[[Shard], None]) -> None:
+    def __init__(
+        self,
+        files: Files,
+        fatal: Callable[[str], None],
+        starved: Callable[[Shard], None],
+        soon: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._writer = make_writer(files, self.wake_fd)
         self._starved = starved  # the shard waits for a segment
+        self._soon = soon  # calls once all that is ready now has been served; None: at once
+        self._begins = False
         self._fatal = fatal
         self._failed = False
         self.landed = 0  # batches written
@@ -92,8 +100,13 @@ class Committer:
         if not shard.ready:
             shard.ready = True
             self._ready.append(shard)
-        if self._flying is None:
+        if self._flying is not None:
+            return
+        if self._soon is None:
             self._issue()
+        elif not self._begins:
+            self._begins = True
+            self._soon(self._begin)
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Have `call` called on the loop's thread, from any thread."""
@@ -119,6 +132,11 @@ class Committer:
             first, self._failed = not self._failed, True
         if first:
             self._fatal(reason)
+
+    def _begin(self) -> None:
+        self._begins = False
+        if self._flying is None:
+            self._issue()
 
     def _land(self) -> None:
         """The batch in flight is written, or has failed."""

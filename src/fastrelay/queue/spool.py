@@ -65,6 +65,7 @@ class Spool:
         fatal: Callable[[str], None],
         files: Files = FILES,
         critical: Callable[[str], None] | None = None,
+        soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.entries: Index[Entry] = Index()
         self.problems: list[str] = []
@@ -75,7 +76,7 @@ class Spool:
         if not self._numbers or not all(0 <= n < 1 << queue_id.SHARD_BITS for n in self._numbers):
             raise ValueError(f"shards {self._numbers}")
         self._critical = critical if critical is not None else self.problems.append
-        self._committer = Committer(files, fatal, lambda shard: self._cleaner.want_spares(shard, 2))
+        self._committer = Committer(files, fatal, lambda shard: self._cleaner.want_spares(shard, 2), soon)
         self._preparer = Preparer(self._committer.fail)
         self._cleaner = Cleaner(
             files,

@@ -7,10 +7,7 @@ a second, and `deadline` holds for a whole command or reply, not for a single re
 
 from __future__ import annotations
 
-import array
 import asyncio
-import fcntl
-import termios
 import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
@@ -47,9 +44,6 @@ class Connection:
         self._transport.set_write_buffer_limits(WRITE_LIMIT)
         self._extend()
         peer = transport.get_extra_info("peername")
-        if peer is None:  # it has gone before it was accepted
-            self._transport.abort()
-            return
         if not self._service.admit(self):
             transport.write(replies.r421_too_many_connections(self._service.rules.myhostname) + b"\r\n")  # type: ignore[attr-defined]
             self._transport.close()
@@ -172,9 +166,7 @@ class Connection:
 
     def _has_unread_input(self) -> bool:
         """Has the client spoken before the greeting?"""
-        waiting = array.array("i", [0])
-        fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.FIONREAD, waiting)
-        return waiting[0] > 0
+        return bool(self._transport.unread())
 
     def _act(self, status: int) -> None:
         session = self.session

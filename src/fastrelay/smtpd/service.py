@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
@@ -117,8 +117,8 @@ class Service:
             mend=mender(settings.resolve_numeric_domain, settings.resolve_null_domain, settings.myhostname),
         )
 
-    def factory(self) -> asyncio.Protocol:
-        return cast(asyncio.Protocol, Connection(self))
+    def factory(self) -> Connection:
+        return Connection(self)
 
     # What a connection asks
 

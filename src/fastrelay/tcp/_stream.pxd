@@ -1,0 +1,29 @@
+from libc.stdint cimport uint32_t
+
+from fastrelay.tcp._poller cimport Source
+
+
+cdef class Stream(Source):
+    cdef object protocol
+    cdef readonly object peername
+    cdef object error
+    cdef list backlog
+    cdef Py_ssize_t sent, size, high
+    cdef bint reading, closing, full
+
+    cpdef write(self, data)
+    cpdef close(self)
+    cdef int receive(self) except -1
+    cdef Py_ssize_t push(self, const char *data, Py_ssize_t size) except -2
+    cdef int keep(self, bytes data, Py_ssize_t done) except -1
+    cdef int flush(self) except -1
+    cdef int want(self) except -1
+    cdef int finish(self, error) except -1
+    cdef int told(self) except -1
+
+
+cdef class Listener(Source):
+    cdef object sock, factory
+
+    cdef int admit(self, int fd, peername) except -1
+    cdef int rest(self, int reason) except -1
