@@ -28,6 +28,7 @@ COUNTED = [
     "fastrelay.queue._record",
     "fastrelay.delivery._dialogue",
     "fastrelay.log._line",
+    "fastrelay.tcp._stream",
 ]
 
 

@@ -33,7 +33,8 @@ from fastrelay.wire._smtp cimport NUMBER_OK, has_control, next_word, parse_numbe
 
 import enum
 
-from fastrelay.borders import Envelope, Flag, Recipient
+from fastrelay.borders cimport Envelope, Recipient
+from fastrelay.borders import Flag
 from fastrelay.wire import replies
 from fastrelay.wire.commands import COMMANDS, LOG_ORDER, Verb
 

@@ -39,7 +39,7 @@ class Notify(enum.IntFlag):
     DELAY = 8
 
 
-@dataclass(slots=True)
+@dataclass
 class Recipient:
     """One recipient: `address` is delivered to, `original` is what the client gave, `orcpt` is xtext as given."""
 
@@ -49,7 +49,7 @@ class Recipient:
     notify: int = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class Envelope:
     """Everything about a message but its contents. `sender` b"" is the null sender; times are epoch seconds."""
 
@@ -87,7 +87,7 @@ class Status(enum.IntEnum):
     EXPIRED = 4
 
 
-@dataclass(slots=True)
+@dataclass
 class Outcome:
     """What became of one recipient in one try.
 

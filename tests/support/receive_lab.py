@@ -93,7 +93,8 @@ class ReceiveLab:
             open_table=self.routing.open,
         )
 
-    def _submit(self, number: int, envelope: Envelope, content: Content, done: Done) -> None:
+    def _submit(self, number: int, envelope: Envelope, content: Content, name: bytes, done: Done) -> None:
+        assert name
         self.messages.append((number, envelope, content))
         if self.hold:
             self.waiting.append(done)

@@ -7,7 +7,6 @@ sends can begin a new header. Time is passed in; its text is made once a second.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
 MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 DAYS = b"Mon Tue Wed Thu Fri Sat Sun".split()
@@ -40,13 +39,12 @@ def utc_stamp(now: float) -> bytes:
     return b"%04d%02d%02d%02d%02d%02d" % t[:6]
 
 
-@dataclass(slots=True)
 class Clockface:
     """The texts of the second at hand."""
 
-    second: int = -1
-    date: bytes = b""
-    stamp: bytes = b""
+    def __init__(self) -> None:
+        self.second = -1
+        self.date = self.stamp = b""
 
     def show(self, now: float) -> None:
         second = int(now)
@@ -54,17 +52,12 @@ class Clockface:
             self.second, self.date, self.stamp = second, mail_date(now), utc_stamp(now)
 
 
-@dataclass(slots=True)
 class ReceivedHeader:
     """Makes the header; `by` is settled once, `client` once a session."""
 
-    myhostname: bytes
-    mail_name: bytes
-    clock: Clockface = field(default_factory=Clockface)
-    by: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.by = b"\r\n\tby %b (%b) with " % (self.myhostname, self.mail_name)
+    def __init__(self, myhostname: bytes, mail_name: bytes) -> None:
+        self.clock = Clockface()
+        self.by = b"\r\n\tby %b (%b) with " % (myhostname, mail_name)
 
     def client(self, helo: bytes, name: bytes, address: bytes, protocol: bytes) -> bytes:
         """The part that is the same for all messages of a session, until the next HELO or MAIL parameter."""

@@ -5,6 +5,7 @@ when it was received; a control character in it here is a bug, and would be a se
 """
 
 from fastrelay._bytes cimport ByteBuffer, buffer_append, buffer_byte, bytes_ptr
+from fastrelay.borders cimport Delivery, Envelope, Recipient
 
 cdef enum:
     # Flag of borders.py
@@ -18,7 +19,7 @@ cdef enum:
     RET_HDRS = 128
 
 
-cdef inline int mail_command(ByteBuffer *out, envelope, features) except -1:
+cdef inline int mail_command(ByteBuffer *out, Envelope envelope, features) except -1:
     cdef int flags = envelope.flags
     append_text(out, b"MAIL FROM:<")
     append_argument(out, envelope.sender)
@@ -43,17 +44,17 @@ cdef inline int mail_command(ByteBuffer *out, envelope, features) except -1:
     return append_text(out, b"\r\n")
 
 
-cdef inline int rcpt_command(ByteBuffer *out, delivery, Py_ssize_t i, bint dsn) except -1:
+cdef inline int rcpt_command(ByteBuffer *out, Delivery delivery, Py_ssize_t i, bint dsn) except -1:
     """The i-th recipient of the delivery."""
     cdef bytes orcpt
+    cdef Recipient recipient = delivery.message.envelope.recipients[delivery.recipients[i]]
     append_text(out, b"RCPT TO:<")
     if delivery.addresses:
         append_argument(out, delivery.addresses[i])
     else:
-        append_argument(out, delivery.message.envelope.recipients[delivery.recipients[i]].address)
+        append_argument(out, recipient.address)
     buffer_byte(out, 62)
     if dsn:
-        recipient = delivery.message.envelope.recipients[delivery.recipients[i]]
         orcpt = recipient.orcpt
         if not orcpt and recipient.original:
             orcpt = xtext_address(recipient.original)

@@ -19,7 +19,8 @@ from fastrelay.delivery._commands cimport (
     EIGHT_BIT_BODY, EIGHT_BIT_HEADER, LONG_LINES, SMTPUTF8, append_text, mail_command, rcpt_command,
 )
 
-from fastrelay.borders import Outcome, Status
+from fastrelay.borders cimport Delivery, Envelope, Outcome, QueuedMessage
+from fastrelay.borders import Status
 from fastrelay.delivery.smtp_text import fold_lines, printable, reply_dsn
 
 cdef object SENT = Status.SENT
@@ -51,7 +52,7 @@ def live_objects():
 cdef class Transaction:
     """One delivery's way through one or more sessions."""
 
-    cdef readonly object delivery
+    cdef readonly Delivery delivery
     cdef readonly list outcomes  # parallel to delivery.recipients; None: no verdict yet
     cdef readonly list kept  # positions whose failure another server may turn into success
     cdef public set visited  # addresses that were tried
@@ -64,7 +65,7 @@ cdef class Transaction:
     cdef bint mail_accepted, mail_refused, content_sent, writing, bare_dot
     cdef double began
 
-    def __cinit__(self, delivery):
+    def __cinit__(self, Delivery delivery):
         global _live
         if FASTRELAY_DEBUG:
             _live += 1
@@ -620,7 +621,7 @@ cdef class Dialogue:
 
     cdef bint _prepare(self, Transaction t, double now) except -1:
         """Ready to be sent? False: it has its verdicts already."""
-        delivery = t.delivery
+        cdef Delivery delivery = t.delivery
         if delivery.started == 0.0:
             delivery.started = self.clock()
         t.todo = list(range(len(delivery.recipients))) if t.kept is None else t.kept
@@ -643,7 +644,7 @@ cdef class Dialogue:
 
     cdef bint _load(self, Transaction t) except -1:
         """Contents are read before MAIL: after 354 there would be no way back."""
-        message = t.delivery.message
+        cdef QueuedMessage message = t.delivery.message
         try:
             content = message.content if message.content is not None else message.load()
         except Exception as error:  # the disk, or a record that does not check: environment, so defer and say so
@@ -660,7 +661,7 @@ cdef class Dialogue:
     cdef bint _refuse_here(self, Transaction t) except -1:
         """What the server's EHLO reply says that it will not take (RFC 1870, 6152, 6531)."""
         cdef bytes address
-        envelope = t.delivery.message.envelope
+        cdef Envelope envelope = t.delivery.message.envelope
         cdef int flags = envelope.flags
         if self.size_limit and envelope.size > self.size_limit:
             reason = b"message size %d exceeds size limit %d of server %s" % (

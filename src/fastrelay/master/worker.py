@@ -15,18 +15,16 @@ import os
 import random
 import signal
 import time
-from bisect import bisect_left
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, cast
 
 import uvloop
 
-from fastrelay.borders import Content, Delivery, Envelope, Outcome, QueuedMessage, Status
+from fastrelay.borders import Content, Envelope, QueuedMessage
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.config import Config, Service, section
 from fastrelay.delivery.slots import content_of
-from fastrelay.log import lines
 from fastrelay.log.maillog import MailLog
 from fastrelay.log.sinks import CRITICAL
 from fastrelay.master import channel, transports
@@ -35,6 +33,7 @@ from fastrelay.master.control_server import ControlServer
 from fastrelay.master.listeners import BACKLOG
 from fastrelay.master.notifier import Notifier
 from fastrelay.master.own_mail import OwnMail, forwarded
+from fastrelay.master.passage import Passage
 from fastrelay.master.routing import Routing
 from fastrelay.master.services import make_service
 from fastrelay.master.tools import Tools
@@ -42,7 +41,6 @@ from fastrelay.qmgr.manager import QueueManager
 from fastrelay.qmgr.settings import QmgrSettings
 from fastrelay.qmgr.steady import SteadyClock
 from fastrelay.qmgr.surroundings import Surroundings
-from fastrelay.queue import queue_id
 from fastrelay.queue._record import CorruptRecord, State
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Spool, SpoolLocked
@@ -53,7 +51,6 @@ from fastrelay.smtpd.service import Service as SmtpdService
 from fastrelay.tables import TableError
 from fastrelay.tcp._poller import Poller, Wakeup
 from fastrelay.tcp._stream import Listener
-from fastrelay.wire.replies import R451_QUEUE_WRITE, R452_STORAGE_FULL
 
 LOG_DELAY = 0.03  # seconds that a line may wait for others
 TICK = 0.015  # seconds between looks at outcomes that wait to be written
@@ -62,12 +59,6 @@ FULL_PAUSE = 5.0  # seconds until mail made here is tried again on a full disk
 LOCK_TRIES = 50  # of 0.2 seconds: the worker before us may still be ending
 STOP_LIMIT = 8.0  # seconds for sessions and deliveries under way at a clean stop
 EX_SOFTWARE, EX_IOERR = 70, 74
-STATUS_TEXT = {
-    Status.SENT: b"sent",
-    Status.DEFERRED: b"deferred",
-    Status.BOUNCED: b"bounced",
-    Status.EXPIRED: b"expired",
-}
 ENDED = (State.DONE, State.HOLD, State.CORRUPT)
 
 
@@ -83,7 +74,6 @@ class Worker:
         self.services: list[SmtpdService] = []
         self._listeners: list[Listener] = []
         self._retired: list[SmtpdService] = []  # of before a reload, while they have sessions
-        self._long_ids = bool(config.value("enable_long_queue_ids"))
         self._ticking = False
         self._clock = SteadyClock(time.time, time.monotonic)
         self._beside: set[asyncio.Task[None]] = set()
@@ -97,8 +87,17 @@ class Worker:
         self.spool = self._make_spool(config)
         self._agents: dict[bytes, Any] = {}
         self._log_names: dict[bytes, bytes] = {}
+        self.passage = Passage(
+            self.spool,
+            self.log.line,
+            self._log_names,
+            self._want_tick,
+            bool(config.value("enable_long_queue_ids")),
+        )
         self._load_transports(config)
-        self.qmgr = QueueManager(section(QmgrSettings, config), self._qmgr_surroundings(config))
+        self.qmgr = self.passage.qmgr = QueueManager(
+            section(QmgrSettings, config), self._qmgr_surroundings(config)
+        )
         self.own_mail = OwnMail(
             lambda: self.routing.envelope, self.log, lambda: self.routing.duplicate_filter_limit
         )
@@ -106,7 +105,7 @@ class Worker:
             section(BounceSettings, config),
             self.spool,
             self.log,
-            self.queue_name,
+            self.passage.queue_name,
             self.own_mail,
             self._notice_accepted,
             self.qmgr.settled,
@@ -128,7 +127,7 @@ class Worker:
 
     def _load_transports(self, config: Config) -> None:
         around = transports.Surroundings(
-            self._report, self.log.line, self.log.warning, self._forward, self._mailboxes, self.poller
+            self.passage.report, self.log.line, self.log.warning, self._forward, self._mailboxes, self.poller
         )
         for name, agent in transports.make_agents(config, self.routing, around).items():
             if name in self._agents:
@@ -150,9 +149,9 @@ class Worker:
             transport_setting=lambda transport, suffix: config.for_transport(transport.decode(), suffix),
             process_limit=lambda transport: -(-(limits.get(transport) or 0) // workers),
             is_live=lambda entry: entry.state not in ENDED,
-            queue_id=self.queue_name,
+            queue_id=self.passage.queue_name,
             log=self.log.line,
-            log_outcome=self._log_outcome,
+            log_outcome=self.passage.log_outcome,
             bounce=lambda message, failed: self.notifier.bounce(message, failed),
             schedule_pump=lambda: self.poller.soon(self._pump),
             run=self._run_beside,
@@ -324,52 +323,8 @@ class Worker:
 
     # What the rooms call
 
-    def queue_name(self, message_id: int) -> bytes:
-        return queue_id.encode(message_id, self._long_ids)
-
-    def submit(self, message_id: int, envelope: Envelope, content: Content, done: Any) -> None:
-        """From smtpd: make it durable, answer 250, deliver it."""
-
-        def durable(entry: Any) -> None:
-            if entry is None:
-                done(R451_QUEUE_WRITE if self.spool.patience.is_over else R452_STORAGE_FULL)
-                return
-            done(None)
-            if not envelope.hold:
-                self.qmgr.accepted(entry, envelope, content)
-
-        self.spool.append(message_id, envelope, content, durable, hold=envelope.hold)
-
     def _notice_accepted(self, entry: Any, notice: Any, name: bytes) -> None:
         self.qmgr.accepted(entry, notice.envelope, notice.content, name)
-
-    def _report(self, delivery: Delivery, outcomes: list[Outcome]) -> None:
-        self.qmgr.report(delivery, outcomes)
-        self._want_tick()
-
-    def _log_outcome(self, delivery: Delivery, outcome: Outcome) -> None:
-        message = delivery.message
-        recipient = message.envelope.recipients[outcome.recipient]
-        at = bisect_left(delivery.recipients, outcome.recipient)  # they are in the envelope's order
-        arrival, activated = message.envelope.arrival, message.activated
-        started = delivery.started or activated
-        text = lines.delivery(
-            message.queue_id,
-            delivery.addresses[at],
-            recipient.original,
-            outcome.relay,
-            0,
-            (
-                max(0.0, activated - arrival),
-                max(0.0, started - activated),
-                outcome.setup_delay,
-                outcome.transmission_delay,
-            ),
-            outcome.dsn,
-            STATUS_TEXT[outcome.status],
-            outcome.text,
-        )
-        self.log.line(self._log_names.get(delivery.transport, delivery.transport), text)
 
     async def _forward(
         self, message: QueuedMessage, recipient: int, addresses: list[bytes], header: bytes, owner: bytes
@@ -377,7 +332,7 @@ class Worker:
         """An alias leads elsewhere: a new message, durable before this returns; None: it cannot be made now."""
         now = time.time()
         number = self.spool.new_id(now, beside=message.entry.message_id)
-        name = self.queue_name(number)
+        name = self.passage.queue_name(number)
         content = content_of(message)
         envelope = forwarded(message.envelope, recipient, addresses, owner, now, len(header))
         mapped = await self.own_mail.map(envelope, name)

@@ -20,7 +20,8 @@ from fastrelay._bytes cimport (
 
 import enum
 
-from fastrelay.borders import Envelope, Outcome, Recipient, Status
+from fastrelay.borders cimport Envelope, Outcome, Recipient
+from fastrelay.borders import Status
 
 cdef extern from *:
     """
@@ -446,7 +447,7 @@ cdef int put_bits(ByteBuffer *b, uint8_t tag, const uint64_t *bits, uint32_t cou
     return 0
 
 
-cdef int put_recipient(ByteBuffer *b, recipient) except -1:
+cdef int put_recipient(ByteBuffer *b, Recipient recipient) except -1:
     cdef bytes address = recipient.address, original = recipient.original, orcpt = recipient.orcpt
     cdef Py_ssize_t total = len(address) + len(original) + len(orcpt)
     cdef uint8_t *at
@@ -475,7 +476,7 @@ cdef int put_recipient(ByteBuffer *b, recipient) except -1:
     return 0
 
 
-cdef int put_envelope(ByteBuffer *b, envelope, Entry entry, settles, uint8_t state) except -1:
+cdef int put_envelope(ByteBuffer *b, Envelope envelope, Entry entry, settles, uint8_t state) except -1:
     """`entry` gives the whole state of a copy; None: a new message."""
     cdef fr_envelope fixed
     cdef list recipients = envelope.recipients
@@ -639,7 +640,7 @@ cdef object read_settles(const uint8_t *data, Py_ssize_t size):
 
 # --- the codec of outcomes ----------------------------------------------------------------------
 
-cdef int put_outcome(ByteBuffer *b, outcome) except -1:
+cdef int put_outcome(ByteBuffer *b, Outcome outcome) except -1:
     cdef fr_outcome fixed
     cdef bytes value
     cdef int i = 0

@@ -194,7 +194,7 @@ class Connection:
 
     def _submit(self, session: ReceiveSession) -> None:
         message_id, envelope, content = session.take_message()
-        self._service.submit(message_id, envelope, content, self._committed)
+        self._service.submit(message_id, envelope, content, session.transaction.queue_id, self._committed)
 
     def _committed(self, refusal: bytes | None) -> None:
         """The message is durable: now, and only now, the 250. Or it cannot be: `refusal`."""

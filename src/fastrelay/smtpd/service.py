@@ -25,15 +25,13 @@ from fastrelay.tables.maps import Opener
 from fastrelay.tables.pending import ask
 from fastrelay.wire.extensions import ehlo_reply
 
-Submit = Callable[[int, Envelope, Content, Callable[[bytes | None], None]], None]
+Submit = Callable[[int, Envelope, Content, bytes, Callable[[bytes | None], None]], None]
 SWEEP = 1.0  # seconds
 MEMORY_SWEEPS = 0.9  # of fastrelay_content_memory_limit, above which MAIL gets 452
 
 
 class Client:
     """Who is at the other end, and what that means here; mynetworks is asked when a restriction asks."""
-
-    __slots__ = ("_networks", "_trusted", "address", "is_clear", "is_local", "name", "trace")
 
     def __init__(self, name: bytes, address: bytes, networks: AddressMatcher) -> None:
         self.name = name

@@ -1,0 +1,10 @@
+cdef class Clockface:
+    cdef public long second
+    cdef public bytes date, stamp
+
+    cpdef show(self, double now)
+
+
+cdef class ReceivedHeader:
+    cdef bytes by
+    cdef public Clockface clock

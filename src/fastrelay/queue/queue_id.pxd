@@ -1,0 +1,5 @@
+cimport cython
+
+
+@cython.locals(moment=cython.ulonglong, seconds=cython.ulonglong, microseconds=cython.ulonglong, shard=cython.ulonglong)
+cpdef bytes encode(unsigned long long message_id, bint long)

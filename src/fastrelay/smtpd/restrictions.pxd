@@ -1,0 +1,6 @@
+cpdef bytes sender_of(session)
+
+
+cdef class RecipientChecks:
+    cdef public list _chains
+    cdef object _journal
