@@ -11,7 +11,7 @@ cdef class Envelope:
     cdef public list recipients
     cdef public double arrival
     cdef public object size
-    cdef public int flags
+    cdef public unsigned int flags
     cdef public bytes envid, message_id, client_name, client_address, helo, protocol
     cdef public object notice_of
     cdef public bytes content_filter
