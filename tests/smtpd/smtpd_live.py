@@ -102,9 +102,9 @@ def unsent_bytes(sock: Any) -> int:
 
 
 def has_unread(connection: Any) -> bool:
-    if connection._paused or connection._transport.is_closing():
-        return False
-    return waiting_bytes(connection._transport.get_extra_info("socket"), termios.FIONREAD) > 0
+    """Would the service still read something of it?"""
+    transport = connection._transport
+    return bool(transport.is_reading() and transport.unread())
 
 
 class Client:
