@@ -47,7 +47,7 @@ class CidrTable(SourceTable):
 
     def load(self) -> None:
         reader = _Reader()
-        for number, line in source_lines(self.name):
+        for number, line in source_lines(self.name, self.warnings.append):
             text, nul, _ = line.strip(WHITESPACE).partition(b"\0")
             if nul:  # Postfix's texts end there
                 self._warn(number, "ignoring what follows a NUL")
@@ -55,9 +55,6 @@ class CidrTable(SourceTable):
                 reader.rule(text, number)
             except SyntaxProblem as error:
                 self._warn(number, f"{error}: skipping this rule")
-                continue
-            if reader.extra:
-                self._warn(number, reader.extra)
         for line_number in reversed(reader.open):
             self._warn(line_number, "IF has no matching ENDIF")
         self._doubtful = self._utf8 and not all(map(is_utf8, reader.values))
@@ -78,46 +75,51 @@ class _Reader:
         self.values: list[bytes] = []
         self.ranges: dict[int, list[tuple[int, int, int]]] = {4: [], 16: []}  # (first, rule, last)
         self.open: list[int] = []
-        self.extra = ""  # a complaint about a rule that was taken all the same
         self._scopes: list[Regions] = [EVERYWHERE]  # where rules hold: outside, in each open if
 
     def rule(self, line: bytes, number: int) -> None:
-        text = line.decode("latin-1")
-        self.extra = ""
-        if text[:2].lower() == "if" and not text[2:3].isalnum():
-            self._scopes.append(self._where(text[2:].strip()))
+        if line[:2].lower() == b"if" and not line[2:3].isalnum():
+            bare, wanted = _without_signs(line[2:])
+            self._scopes.append(self._where(bare.strip(), wanted))
             self.open.append(number)
-        elif text[:5].lower() == "endif" and not text[5:6].isalnum():
-            self._end_if(text[5:].strip())
+        elif line[:5].lower() == b"endif" and not line[5:6].isalnum():
+            self._end_if(line[5:].strip())
         else:
             self._plain(line)
 
     def _plain(self, line: bytes) -> None:
-        words = line.split(None, 1)
+        bare, wanted = _without_signs(line)
+        words = bare.split(None, 1) or [b""]
+        where = self._where(words[0], wanted)
         if len(words) < 2:
             raise SyntaxProblem("no lookup result")
-        for size, region in self._where(words[0].decode("latin-1")).items():
+        for size, region in where.items():
             self.ranges[size] += [(first, len(self.values), last) for first, last in region]
         self.values.append(words[1])
 
-    def _end_if(self, extra: str) -> None:
+    def _end_if(self, extra: bytes) -> None:
+        if extra:  # it then ends nothing
+            raise SyntaxProblem("garbage after ENDIF")
         if not self.open:
             raise SyntaxProblem("ENDIF without IF")
         self.open.pop()
         self._scopes.pop()
-        if extra:
-            self.extra = f'ignoring extra text after ENDIF: "{extra}"'
 
-    def _where(self, pattern: str) -> Regions:
-        """Where a `[!]network` holds, within the ifs around it; the other family is never meant."""
-        bare = pattern.lstrip("!")
-        network = parse_network(bare)
+    def _where(self, pattern: bytes, wanted: bool) -> Regions:
+        """Where a network holds, or does not, within the ifs around it; the other family is never meant."""
+        network = parse_network(pattern.decode("latin-1"))
         inside = _range_of(network)
         scope = self._scopes[-1].get(network.size, [])
-        if (len(pattern) - len(bare)) % 2 == 0:
+        if wanted:
             return {network.size: _cut(scope, inside)}
         before, after = (0, inside[0] - 1), (inside[1] + 1, EVERYWHERE[network.size][0][1])
         return {network.size: _cut(scope, before) + _cut(scope, after)}
+
+
+def _without_signs(text: bytes) -> tuple[bytes, bool]:
+    """What is behind the `!`s and blanks that `text` begins with, and whether it is to match."""
+    bare = text.lstrip(b"!" + WHITESPACE)
+    return bare, text[: len(text) - len(bare)].count(b"!") % 2 == 0
 
 
 def _range_of(network: Network) -> Range:

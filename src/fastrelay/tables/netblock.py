@@ -46,10 +46,12 @@ def parse_network(pattern: str) -> Network:
             raise SyntaxProblem(f'bad address pattern: "{text}"')
         return Network(address[0], 0, address[1])
     bits = 128 if ":" in text else 32
-    if not (mask.isascii() and mask.isdigit()) or int(mask[:6]) > bits:
+    if not (mask.isascii() and mask.isdigit()):
+        raise SyntaxProblem(f'bad mask value in "{text}/{mask}"')
+    if int(mask[:6]) > bits:
         raise SyntaxProblem(f'bad mask length in "{text}/{mask}"')
     if address is None:
-        raise SyntaxProblem(f'bad net/mask pattern: "{text}/{mask}"')
+        raise SyntaxProblem(f'bad network value in "{text}/{mask}"')
     shift = bits - int(mask)
     if address[1] >> shift << shift != address[1]:
         packed = (address[1] >> shift << shift).to_bytes(address[0], "big")

@@ -163,7 +163,7 @@ class RuleTable(SourceTable):
 
     def load(self) -> None:
         reader = _Reader(self)
-        for number, line in source_lines(self.name):
+        for number, line in source_lines(self.name, self.warnings.append):
             reader.line(number, line.strip(WHITESPACE))
         for begin in reversed(reader.waiting):
             self.warn(begin.line, "IF has no matching ENDIF")

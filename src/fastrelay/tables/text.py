@@ -121,7 +121,7 @@ def split_name_value(text: str) -> tuple[str, str]:
     return name, value.strip()
 
 
-def source_lines(name: str) -> Iterator[tuple[int, bytes]]:
+def source_lines(name: str, complain: Callable[[str], None]) -> Iterator[tuple[int, bytes]]:
     """The logical lines of a file, or of `{ {rule}, {rule} }` for its name; OSError, SyntaxProblem."""
     if name.startswith("{"):
         if balanced(name) != len(name):
@@ -129,4 +129,4 @@ def source_lines(name: str) -> Iterator[tuple[int, bytes]]:
         rules = [strip_braces(item).encode(errors="surrogateescape") for item in split_list(name[1:-1])]
         return logical_lines(rules)
     with open(name, "rb") as file:
-        return iter(list(logical_lines(file)))
+        return iter(list(logical_lines(file, lambda said: complain(f"{name}: {said}"))))
