@@ -191,6 +191,7 @@ def test_null_sender_and_long_queue_ids() -> None:
         (b"Message-Id: <a@b>", b"<a@b>"),
         (b"message-ID:\t<a@b>\r\nMessage-Id: <second@b>", b"<a@b>"),
         (b"Message-Id:   a b  c \r\n  <d>", b"a b  c ?  <d>"),  # as Postfix logs it
+        (b"Message-Id:\r\n\t<a@b>", b"<a@b>"),
         (b"Message-Id:", b""),
         (b"Message-Id: \x01\x1b[2J\x7f", b"??[2J?"),
         (b"Message-Id: " + b"x" * 5000, b"x" * 1000),

@@ -37,6 +37,7 @@ class Scan:
             if not self.s.get("disabled"):
                 self.read_header(name, value, 0, 0)
         self.end_header(True)
+        self.offset = 1
         at = 0
         for line in body.split(b"\r\n")[:-1]:
             self.line(at, at + len(line))
@@ -98,7 +99,9 @@ class Scan:
             self.begin("body", Kind.LEAF)
 
     def begin(self, state: str, kind: Kind) -> None:
-        self.state, self.kind, self.encoding, self.offset = state, kind, Encoding.SEVEN_BIT, 0
+        self.state, self.kind, self.encoding = state, kind, Encoding.SEVEN_BIT
+        if state == "body":
+            self.offset = 0
 
     def body_line(self, start: int, end: int, text: bytes) -> None:
         look = self.s.get("report_eight_bit") and not self.high_seen and self.encoding is Encoding.SEVEN_BIT

@@ -54,7 +54,7 @@ MILD = [  # they end nothing
         "REPLACE Content-Type: multipart/mixed; boundary=bb",
     ],
     "PREPEND X-Long: " + "$1" * 26,
-    "WARN " + "$1" * 8,
+    "WARN " + "$1" * 2,
 ]
 ACTIONS = [
     *MILD,

@@ -22,7 +22,7 @@ from fastrelay._bytes cimport (
 from fastrelay.cleanup._address_header cimport AddressHeaders
 
 from fastrelay.borders import Flag
-from fastrelay.cleanup.checks import wire_form
+from fastrelay.cleanup.checks import MIME_HEADERS, wire_form
 from fastrelay.cleanup.header_rules import HEADER_RULES, Rule
 
 cdef extern from *:
@@ -497,7 +497,7 @@ cdef class HeaderCleaner:
         else:
             self.copy_headers(<bytes_ptr>received, <bytes_ptr>received + len(received), False)
         self.copy_headers(content.header.data, content.header.data + content.header.size, True)
-        if add_missing:
+        if add_missing and (inspector is None or not inspector.stopped):
             self.add_headers(sender, queue_id, date, stamp)
         if content.has_separator:
             buffer_append(&self.out, CRLF, 2)
@@ -540,8 +540,11 @@ cdef class HeaderCleaner:
         cdef bytes name = (<const char *>start)[:name_size]
         cdef bytes text = (name + value.replace(b"\r\n", b"\n"))[:self.header_size_limit]
         cdef bytes answer, wire
+        cdef HeaderName *known = self.find(start, name_size)
         if text[:1] == b".":
             text = text[1:]
+        if known != NULL and known.rule & HOP:
+            self.hops += 1  # whatever becomes of it
         answer = self.inspector.header(text)
         for line in self.inspector.prepended:
             self.add(wire_form(line, False))
@@ -550,6 +553,8 @@ cdef class HeaderCleaner:
         if answer is text:
             return self.copy_header(start, end, name_size)
         wire = wire_form(answer, False)
+        if name.lower() in MIME_HEADERS:
+            return self.add(wire)  # no part of what the message's own header says
         name_size = wire.index(b":")  # the blanks before it stay
         return self.copy_header(<bytes_ptr>wire, <bytes_ptr>wire + len(wire), name_size)
 
@@ -597,7 +602,7 @@ cdef class HeaderCleaner:
         return NULL
 
     cdef int note(self, int rule, bytes_ptr value, bytes_ptr end) except -1:
-        if rule & HOP:
+        if rule & HOP and self.inspector is None:
             self.hops += 1
         if rule & RESENT:
             self.is_resent = True
@@ -647,7 +652,7 @@ cdef bytes loggable(bytes_ptr value, bytes_ptr end):
     """A header's value for the log: one line, bounded, controls shown as Postfix shows them."""
     cdef bytearray text
     cdef Py_ssize_t i
-    while value < end and is_blank(value[0]):
+    while value < end and (is_blank(value[0]) or value[0] == 13 or value[0] == 10):
         value += 1
     if end - value > LOGGED_MESSAGE_ID:
         end = value + LOGGED_MESSAGE_ID

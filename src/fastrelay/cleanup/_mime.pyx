@@ -119,6 +119,7 @@ cdef class MimeScanner:
             if not self.disabled:
                 self.read_header(name == b"content-type", value, 0, 0)
         self.end_header(True)
+        self.offset = 1  # the empty line before the body counts, the one behind a part's header does not
         self.scan_lines(len(body))
         result, self.found, self.stack, self.body = self.found, None, None, None
         return result
@@ -207,7 +208,8 @@ cdef class MimeScanner:
     cdef void begin(self, int state, int kind) noexcept:
         self.state, self.kind = state, kind
         self.encoding = 0
-        self.offset = 0
+        if state == BODY:
+            self.offset = 0  # a boundary that begins a part still counts as the end of what is before it
 
     cdef int take_body_line(self, Py_ssize_t start, Py_ssize_t text, Py_ssize_t end) except -1:
         cdef Py_ssize_t piece = text, stop

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 from fastrelay.cleanup._mime import Found, MimeScanner
 from fastrelay.cleanup.actions import Action, Verb, read_action
 from fastrelay.cleanup.content_type import ENCODING_NAMES, Encoding
+from fastrelay.cleanup.rebuilt import Rebuilt
 
 SHOWN = 200  # bytes of a header or line, in one line of the log
 SHOWN_ERROR = 100
@@ -147,7 +148,7 @@ class Inspection:
         return body
 
     def _go_through(self, scanner: MimeScanner, body: bytes) -> bytes:
-        pieces: list[bytes] = []
+        rebuilt = Rebuilt(body)
         done = 0
         for found, start, end in scanner.scan(self._structure, body):
             if found in MIME_ERRORS:
@@ -157,28 +158,36 @@ class Inspection:
                 continue
             text = unstuffed(body, start, end)
             is_line = found == Found.LINE
-            if is_line:
-                answer = self._check(self._checks.body, text, False)
-            else:
-                text = cut(text, self._checks.header_size_limit)
-                self._look_for_eight_bits(text)
-                nested = found == Found.NESTED_HEADER
-                answer = self._check(self._checks.nested if nested else self._checks.mime, text, True)
+            answer = self._check_place(found, text)
             if self.stopped:
-                break
+                return body
             if answer is text and not self.prepended:
                 continue
-            pieces.append(body[done:start])
-            pieces += [wire_form(line, is_line) for line in self.prepended]
+            rebuilt.keep(done, start)
+            for line in self.prepended:
+                rebuilt.add(wire_form(line, is_line))
             done = start
             if answer is not text:
                 ends = body[end : end + 2] == b"\r\n"  # else it is a piece of a long line
                 done = end + 2 if ends else end
                 if answer is not None:
-                    pieces.append(wire_form(answer, is_line) if ends else wire_form(answer, is_line)[:-2])
-        return b"".join([*pieces, body[done:]]) if pieces else body
+                    rebuilt.add(wire_form(answer, is_line) if ends else wire_form(answer, is_line)[:-2])
+        if not done and not rebuilt:
+            return body
+        rebuilt.keep(done, len(body))
+        return rebuilt.finish()
 
     # Inside
+
+    def _check_place(self, found: int, text: bytes) -> bytes | None:
+        """What is to be there instead: the same object when it stays."""
+        if found == Found.LINE:
+            return self._check(self._checks.body, text, False)
+        shown = cut(text, self._checks.header_size_limit)
+        self._look_for_eight_bits(shown)
+        nested = found == Found.NESTED_HEADER
+        answer = self._check(self._checks.nested if nested else self._checks.mime, shown, True)
+        return text if answer is shown else answer
 
     def _check(self, tables: CheckTables | None, text: bytes, is_header: bool) -> bytes | None:
         self.prepended = []

@@ -53,8 +53,7 @@ class SentContents:
     def make(self, content: Content, queue_id: bytes) -> tuple[Content, Inspection | None]:
         """What is to be sent, and what is to be logged of it; `failed` there: nothing is to be sent."""
         whole = b"".join(content)
-        end = whole.find(b"\r\n\r\n")
-        header, rest = (whole, b"") if end < 0 else (whole[: end + 2], whole[end + 2 :])
+        header, rest = split_header(whole)
         inspection = None
         if self._checks is not None:
             inspection = SentInspection(self._checks, Origin(queue_id, b"", b"", b"", b"", b""))
@@ -87,6 +86,14 @@ class SentContents:
         return (
             self._addresses.rewrite_header(name.rstrip(BLANKS), value[:-2], bool(rule & Rule.SENDER)) or raw
         )
+
+
+def split_header(whole: bytes) -> tuple[bytes, bytes]:
+    """The header's lines, and what follows them from the empty line on."""
+    if whole.startswith(b"\r\n"):
+        return b"", whole
+    end = whole.find(b"\r\n\r\n")
+    return (whole, b"") if end < 0 else (whole[: end + 2], whole[end + 2 :])
 
 
 def rule_of(raw: bytes) -> int:

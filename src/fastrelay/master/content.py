@@ -47,7 +47,7 @@ def content_checks(config: Config, opener: TableOpener, overrides: tuple[str, ..
     )
     return ContentChecks(
         header=header,
-        mime=mime if mime_wanted else header,
+        mime=mime,
         nested=nested,
         body=body,
         scanner=scanner if scans else None,
@@ -74,7 +74,6 @@ def sent_checks(config: Config, overrides: Mapping[str, str], opener: TableOpene
         boundary_limit=settings.mime_boundary_length_limit,
         line_limit=settings.line_length_limit,
         body_limit=0,
-        disabled=bool(config.value("disable_mime_output_conversion", overrides)),
         want_headers=bool(mime or nested),
         want_lines=body is not None,
     )

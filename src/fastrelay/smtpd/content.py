@@ -19,6 +19,7 @@ from fastrelay.rewrite._address import from_external
 from fastrelay.rewrite.canonical import OneToOne
 from fastrelay.rewrite.envelope import EnvelopeMapping
 from fastrelay.rewrite.mapping import MappingFailed, Warnings, Where
+from fastrelay.rewrite.right_hand import NO_CONTROLS
 from fastrelay.smtpd.journal import Journal
 from fastrelay.smtpd.settings import SmtpdSettings
 from fastrelay.tables.pending import ask
@@ -103,7 +104,7 @@ class ContentCheck:
 
     def _recipients(self, session: Any, inspection: Inspection, warnings: Warnings) -> list[Recipient] | None:
         if inspection.redirect:
-            first = session.stored_recipients[0]
+            first = min(session.stored_recipients, key=place)
             target = self._envelope.read(inspection.redirect).external
             return [Recipient(target, first.original or first.address, first.orcpt, first.notify)]
         if not inspection.bcc:
@@ -135,6 +136,11 @@ class ContentCheck:
         return replies.R451_QUEUE_FILE_WRITE_ERROR
 
 
+def place(recipient: Recipient) -> tuple[bytes, bytes]:
+    """Where Postfix's queue manager sorts it: what is redirected goes to the first one's place."""
+    return recipient.address.rpartition(b"@")[2].lower(), recipient.address.lower()
+
+
 def _origin(session: Any) -> Origin:
     transaction, client = session.transaction, session.client
     return Origin(
@@ -149,7 +155,12 @@ def _origin(session: Any) -> Origin:
 
 def refusal(reason: bytes) -> bytes:
     """The reply for a reason that begins with a DSN code; a table's text may be anything."""
-    text = printable(reason[:LONGEST_REASON]).decode("ascii", "replace").replace("\ufffd", "?").encode()
+    text = (
+        printable(reason[:LONGEST_REASON].translate(NO_CONTROLS))
+        .decode("ascii", "replace")
+        .replace("\ufffd", "?")
+        .encode()
+    )
     return (b"451 " if text[:1] == b"4" else b"550 ") + text
 
 
