@@ -98,6 +98,9 @@ def test_a_table_of_unknown_type_is_no_answer() -> None:
     assert any(b"unsupported dictionary type: dbm" in line for line in lab.log), lab.log
 
 
+GONE = object()
+
+
 class Slow:
     """A restriction that has to wait for its answer."""
 
@@ -111,8 +114,8 @@ class Slow:
 
     async def wait(self) -> Any:
         await asyncio.sleep(0)
-        if isinstance(self.answer, Exception):
-            raise self.answer
+        if self.answer is GONE:
+            raise TableError("remote:x", "gone")
         return self.answer
 
 
@@ -121,7 +124,6 @@ def test_no_coroutine_when_nothing_waits() -> None:
     assert not asyncio.iscoroutine(lab.checks(lab.session(), candidate(OURS)))
 
 
-GONE = TableError("remote:x", "gone")
 AFTER_A_WAIT = [
     (None, OURS, None, 3),
     (None, THEIRS, b"554 5.7.1 <u@outside.example>: Relay access denied", 2),  # the third is not asked then
