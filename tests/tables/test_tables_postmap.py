@@ -45,6 +45,7 @@ k13: ,a,,b,
 k14: x\0y
 \0k15: z
 k16\0: z
+ \0continues nothing
 """
 
 

@@ -22,7 +22,7 @@ cdef inline bint is_space(unsigned char c) noexcept nogil:
 
 cdef inline bint begins(unsigned char c) noexcept nogil:
     """Does a logical line begin with this?"""
-    return not is_space(c) and c != c'#' and c != 0
+    return not is_space(c) and c != c'#'
 
 
 cdef bint cut(Slice line, bint fold, unsigned char *key, Py_ssize_t *key_size, Slice *value) noexcept nogil:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from fastrelay.tables.source import Entries
-from fastrelay.tables.table import is_utf8
+from fastrelay.tables.source import Entries, is_no_utf8
 from fastrelay.tables.text import WHITESPACE, logical_lines, printable
 
 _OPERATORS = b'|"(),.:;<>@[\\]!%'
@@ -24,10 +23,12 @@ def read_aliases(lines: Iterable[bytes], how: Entries) -> Iterator[tuple[int, by
     for number, text in logical_lines(lines, lambda said: how.complain(f"{how.name}: {said}")):
         line = text.partition(b"\0")[0]  # as C sees it
         where = f"{how.name}, line {number}:"
-        if how.utf8 and not is_utf8(line):
+        if how.utf8 and is_no_utf8(text, line):
             how.complain(f'{where} non-UTF-8 input "{printable(line)}" -- ignoring this line')
             continue
         tokens = list(scan(line))
+        if not tokens:
+            continue
         kinds = [kind for kind, _ in tokens]
         colon = kinds.index(":") if ":" in kinds else 0
         if colon == 0 or colon == len(tokens) - 1 or "," in kinds[:colon]:

@@ -22,13 +22,18 @@ class Entries:
     first: int = 1  # the number of the first line
 
 
+def is_no_utf8(text: bytes, line: bytes) -> bool:
+    """`line` is the text up to its NUL; what is behind that counts unless what is before it is ASCII, as in Postfix."""
+    return not (line and line.isascii()) and not is_utf8(text)
+
+
 def read_entries(lines: Iterable[bytes], how: Entries) -> Iterator[tuple[int, bytes, bytes]]:
     """(line number, key, value) of each good line; the others are complained about and left out."""
     complain = how.complain
     for number, text in logical_lines(lines, lambda said: complain(f"{how.name}: {said}"), how.first):
         line = text.partition(b"\0")[0]  # as C sees it
         where = f"{how.name}, line {number}:"
-        if how.utf8 and not is_utf8(line):
+        if how.utf8 and is_no_utf8(text, line):
             how.complain(f'{where} non-UTF-8 input "{printable(line)}" -- ignoring this line')
             continue
         pair = split_key_value(line)

@@ -24,7 +24,7 @@ def logical_lines(
     parts: list[bytes] = []
     for count, line in enumerate(lines, first):
         content = line.lstrip(WHITESPACE)
-        if not content or content[:1] in b"#\0":  # a C string that begins with NUL is empty
+        if not content or content[:1] == b"#":
             continue
         line = line.removesuffix(b"\n")
         if line[0] not in WHITESPACE:
