@@ -110,7 +110,8 @@ def test_start_that_fails_says_so(house):
     (house.directory / "broken").touch()
     status, said = house.run("start")
     assert status == 1 and re.fullmatch(
-        r"fastrelay: fatal: mail system startup failed: worker \d: exit status 9\n", said
+        r"fastrelay: fatal: mail system startup failed: worker \d: exit status 9; the mail log says why\n",
+        said,
     )
     assert house.run("status")[0] == 1
 
@@ -173,6 +174,17 @@ def test_check_warns_and_passes(house):
     assert "smtpd_timeuot" in said
     assert "rules, line 2: no closing regexp delimiter" in said
     assert (house.directory / "spool" / "fastrelay").is_dir()
+
+
+def test_a_broken_master_cf_keeps_nobody_from_looking_and_stopping(house):
+    assert house.run("start")[0] == 0
+    (house.directory / "master.cf").write_text("smtp inet\n")
+    assert house.run("check")[0] == 1
+    status, said = house.run("status")
+    assert status == 0 and "is running" in said
+    assert house.run("stop")[0] == 0
+    status, said = house.run("mailq")
+    assert "master.cf" not in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mail_owner matters to root only")

@@ -37,9 +37,9 @@ class Options:
 
 def client(config_dir: Path, when_down: str = "") -> Client:
     """The mail system of this configuration, or its queue, when it does not run; `when_down` is then said."""
-    from fastrelay.config import read
+    from fastrelay.config import read_main
 
-    config = read(config_dir)
+    config = read_main(config_dir)
 
     def stopped(request: Item) -> Iterator[Item]:
         from fastrelay.master import stopped_queue

@@ -112,9 +112,9 @@ def _print_json(item: Item | None) -> None:
 
 def _listing(relay: Client, config_dir: Path) -> int:
     """The sendmail-style listing."""
-    from fastrelay.config import read
+    from fastrelay.config import read_main
 
-    row, header, indent = LONG if read(config_dir).value("enable_long_queue_ids") else SHORT
+    row, header, indent = LONG if read_main(config_dir).value("enable_long_queue_ids") else SHORT
     count = size = 0
     previous, reason = "", ""
     for item in _queue(relay):

@@ -126,10 +126,10 @@ def _load(config_dir: Path) -> Config:
 
 
 def _read(config_dir: Path) -> Config:
-    """For those that look at a running mail system: a bad value elsewhere must not keep it from stopping."""
-    from fastrelay.config import read
+    """For those that look at a running mail system: a mistake elsewhere must not keep it from stopping."""
+    from fastrelay.config import read_main
 
-    return read(config_dir)
+    return read_main(config_dir)
 
 
 def _queue(config: Config) -> Path:

@@ -280,7 +280,9 @@ class Supervisor:
         self._warn(f"process fastrelay worker {child.number} pid {pid} {how}")
         if self.phase is Phase.STARTING and not was_ready and len(child.deaths) >= START_TRIES:
             self._stop(signal.SIGKILL, "mail system startup failed")
-            raise FatalError(f"mail system startup failed: worker {child.number}: {how}")
+            raise FatalError(
+                f"mail system startup failed: worker {child.number}: {how}; the mail log says why"
+            )
         wait = child.restart_at - child.deaths[-1]
         if wait and self.phase is Phase.RUNNING:
             self._warn(f"fastrelay worker {child.number}: bad command startup -- throttling, {wait:g} s")
