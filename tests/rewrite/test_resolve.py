@@ -52,6 +52,25 @@ def test_what_was_remembered_goes_with_a_change_of_its_table(tmp_path, parameter
     assert before.transport == b"smtp"
 
 
+@pytest.mark.parametrize("parameter", ["transport_maps", "relay_domains"])
+def test_what_is_known_of_a_domain_goes_with_a_change_of_its_table(tmp_path, parameter):
+    """Each question is about another address, so that only the domain's part can have been kept."""
+    source = tmp_path / "table"
+    source.write_text("other.example smtp:old\n")
+    compile_table(source)
+    resolver = make_resolver(**{parameter: f"hash:{source}"})
+    assert resolver.resolve(b"a@there.example").transport == b"smtp"
+    source.write_text("there.example relay:new\n")
+    compile_table(source)
+    assert resolver.resolve(b"b@there.example").transport == b"relay"
+    source.write_text("c@there.example error:no\nthere.example relay:new\n")
+    compile_table(source)
+    assert resolver.resolve(b"c@there.example").transport == (
+        b"error" if parameter == "transport_maps" else b"relay"
+    )
+    assert resolver.resolve(b"d@there.example").transport == b"relay"
+
+
 @pytest.mark.parametrize(
     "text",
     [

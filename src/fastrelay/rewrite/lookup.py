@@ -92,6 +92,16 @@ class AddressMaps:
                 return key, value
         return None
 
+    def find_mailbox(self, local: bytes, domain: bytes, user: bytes) -> bytes | None:
+        """user+ext@domain, then user@domain; `user` is the local part without its extension."""
+        if not domain or not _PLAIN.fullmatch(local):
+            found = self.find_key(both_forms(Address(local, domain), user, is_local=False)[:-1])
+            return found[1] if found else None
+        value = self.find(local + b"@" + domain)
+        if value is None and user != local:
+            value = self.find_partial(user + b"@" + domain)
+        return value
+
     def find_address(self, local: bytes, domain: bytes, user: bytes, is_local: bool) -> bytes | None:
         """mail_addr_find(3): user+ext@domain, user@domain, for our domains user+ext and user, then @domain.
 

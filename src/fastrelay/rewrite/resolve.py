@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from fastrelay.borders import Route
 from fastrelay.rewrite._address import Address, from_external
 from fastrelay.rewrite.address import Rewriter, canonical_domain, read_domain, split_routing
-from fastrelay.rewrite.lookup import AddressKeys, AddressMaps, Lookup, Matcher, NoTables, both_forms
+from fastrelay.rewrite.lookup import AddressKeys, AddressMaps, Lookup, Matcher, NoTables
 from fastrelay.rewrite.sender_routes import SenderMap, SenderRoutes
 from fastrelay.rewrite.settings import ResolveSettings
 
@@ -52,6 +52,16 @@ class Resolution:
     address: Address
     address_class: AddressClass
     routed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Of a domain: `mapped` is what transport_maps says of it, None when nothing."""
+
+    address_class: AddressClass
+    transport: bytes
+    next_hop: bytes
+    mapped: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +131,8 @@ class Resolver:
         self._keys = AddressKeys(
             settings.recipient_delimiter, settings.owner_request_special, settings.myorigin, self.is_local
         )
-        self._cached = not of_lists and not self._transport_maps and not self._by_sender
-        self._cache: dict[bytes, tuple[AddressClass, bytes, bytes]] = {}
+        self._cached = None not in self._versions and not self._by_sender
+        self._cache: dict[bytes, Destination] = {}
         self._interned: dict[bytes, bytes] = {}
         self._parent_style = "transport_maps" in settings.parent_domain_matches_subdomains
 
@@ -152,11 +162,12 @@ class Resolver:
 
     def _recall(self, external: bytes) -> Resolution | None:
         """What was found out before, if the tables are still what they were then."""
-        if self._changing and self._recent:
+        if self._changing and (self._recent or self._cache):
             versions = [table.version for table in self._changing]
             if versions != self._versions:
                 self._versions = versions
                 self._recent.clear()
+                self._cache.clear()
         return self._recent.get(external)
 
     def _examine(self, address: Address, sender: bytes) -> Resolution:
@@ -233,16 +244,29 @@ class Resolver:
         return Address(*found) if found else None
 
     def _find_destination(self, address: Address, sender: bytes) -> tuple[AddressClass, bytes, bytes]:
-        if self._cached and (known := self._cache.get(address.domain)) is not None:
-            return known
-        found = self._classify(address.domain, sender)
-        if found[0] is not AddressClass.VIRTUAL_ALIAS and self._transport_maps:
+        found = self._of_domain(address.domain, sender)
+        if not self._transport_maps or found.address_class is AddressClass.VIRTUAL_ALIAS:
             # an unknown alias stays unknown: transport_maps must not make it deliverable
-            found = (found[0], *self._apply_transport_maps(address, found[1], found[2]))
-        if self._cached:
-            if len(self._cache) >= CACHE_LIMIT:
-                self._cache.clear()
-            self._cache[address.domain] = found
+            return found.address_class, found.transport, found.next_hop
+        user = self._keys.user(address.local)
+        value = self._transport_maps.find_mailbox(address.local, address.domain, user)
+        if value is None:
+            value = found.mapped
+        return (found.address_class, *apply_transport(value, address.domain, found.transport, found.next_hop))
+
+    def _of_domain(self, domain: bytes, sender: bytes) -> Destination:
+        """What is the same for all addresses of a domain; kept as long as the tables are what they are."""
+        found = self._cache.get(domain)
+        if found is None:
+            address_class, transport, next_hop = self._classify(domain, sender)
+            mapped = None
+            if self._transport_maps and address_class is not AddressClass.VIRTUAL_ALIAS:
+                mapped = self._find_transport(domain)
+            found = Destination(address_class, transport, next_hop, mapped)
+            if self._cached:
+                if len(self._cache) >= CACHE_LIMIT:
+                    self._cache.clear()
+                self._cache[domain] = found
         return found
 
     def _classify(self, domain: bytes, sender: bytes) -> tuple[AddressClass, bytes, bytes]:
@@ -274,27 +298,10 @@ class Resolver:
             transport = routes.default_transport.find(keys, sender) or transport
         return transport, routes.relayhost.find(keys, sender) or settings.relayhost
 
-    def _apply_transport_maps(
-        self, address: Address, transport: bytes, next_hop: bytes
-    ) -> tuple[bytes, bytes]:
-        """transport(5), RESULT FORMAT."""
-        value = self._find_transport(address)
-        if value is None:
-            return transport, next_hop
-        name, _, hop = value.partition(b":")
-        if not name:
-            return transport, hop or next_hop
-        if hop:
-            return name, hop
-        return name, UNDELIVERABLE if name in (b"error", b"retry") else address.domain
-
-    def _find_transport(self, address: Address) -> bytes | None:
-        """transport(5), TABLE SEARCH ORDER."""
-        maps = self._transport_maps
-        user = self._keys.user(address.local)
-        found = maps.find_key(both_forms(address, user, is_local=False)[:-1])  # all but @domain
-        value = None if found is None else found[1]
-        name = address.domain
+    def _find_transport(self, domain: bytes) -> bytes | None:
+        """transport(5), TABLE SEARCH ORDER, after the whole addresses."""
+        maps, name = self._transport_maps, domain
+        value = None
         while value is None and name:
             value = maps.find_partial(name)
             dot = name.find(b".", 1)
@@ -309,6 +316,20 @@ class Resolver:
                 self._interned.clear()
             known = self._interned[value] = value
         return known
+
+
+def apply_transport(
+    value: bytes | None, domain: bytes, transport: bytes, next_hop: bytes
+) -> tuple[bytes, bytes]:
+    """transport(5), RESULT FORMAT: what a `value` of transport_maps makes of a transport and next hop."""
+    if value is None:
+        return transport, next_hop
+    name, _, hop = value.partition(b":")
+    if not name:
+        return transport, hop or next_hop
+    if hop:
+        return name, hop
+    return name, UNDELIVERABLE if name in (b"error", b"retry") else domain
 
 
 def is_folded(domain: bytes) -> bool:
