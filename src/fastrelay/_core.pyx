@@ -166,7 +166,7 @@ cdef class Transaction:
     cdef list mapped_recipients
     cdef tuple contents  # header, body and message ids, when the check of Stage.CONTENT has made them
     cdef bytes body  # when it is taken from the scanner before its time
-    cdef bytes content_filter
+    cdef bytes content_filter  # b"": the service's own; None: none at all
     cdef int hops
     cdef bint hold, discard
     cdef int overshoot
@@ -870,8 +870,8 @@ cdef class ReceiveSession:
         cdef Transaction t = self.transaction
         self.map_envelope(t.sender if t.mapped_sender is None else t.mapped_sender, recipients)
 
-    def set_fate(self, bint hold, bint discard, bytes content_filter not None):
-        """For the check of Stage.CONTENT: where the message goes, other than to its recipients."""
+    def set_fate(self, bint hold, bint discard, bytes content_filter):
+        """For the check of Stage.CONTENT: where the message goes. `content_filter` None: through none at all."""
         cdef Transaction t = self.transaction
         t.hold, t.discard, t.content_filter = hold, discard, content_filter
 
@@ -936,10 +936,11 @@ cdef class ReceiveSession:
         cdef Transaction t = self.transaction
         cdef Address sender = t.sender if t.mapped_sender is None else t.mapped_sender
         cdef list recipients = unique_recipients(self.stored_recipients, self.rules.duplicate_limit)
+        cdef bytes content_filter = b"" if t.content_filter is None else t.content_filter or self.rules.content_filter
         return Envelope(
             sender.external, recipients, self._now, size, t.flags | self._scanner.flags, t.envid, message_id,
             self.client.name, self.client.address, self.helo, self.with_protocol, 0,
-            t.content_filter or self.rules.content_filter, t.hold)
+            content_filter, t.hold)
 
     @property
     def with_protocol(self):

@@ -24,6 +24,7 @@ DEFAULTS = {
     "transport_retry_time": 60.0,
     "defer_transports": (),
     "soft_bounce": False,
+    "default_filter_nexthop": "",
     "fastrelay_retry_jitter": 20,
     "fastrelay_content_memory_limit": 1 << 20,
 }

@@ -12,6 +12,7 @@ from content_cases import CASES, CONFIGURATIONS
 from content_lab import play
 from scenario_parts import IS_ROOT
 
+from support.differential import Mail, Plan, compare
 from support.keeping_sink import KeepingSink
 from support.relay import Fastrelay, MailSystem, Postfix
 
@@ -80,3 +81,27 @@ def test_local_header_rewrite_clients(clients: str, completed: bool | None) -> N
     assert ours[:2] == theirs[:2]
     assert (ours[0] == 250) == (completed is not None)
     assert ours[2] == theirs[2]
+
+
+FILTERS = "/^X-Sink/ FILTER smtp:SINK\n/^X-F: (.*)/ FILTER $1\n/^X-R: (.*)/ REDIRECT $1\n"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="Postfix must be started by root")
+@pytest.mark.parametrize("next_hop", ["ELSEWHERE", ""])
+def test_filters_redirections_and_default_filter_nexthop(next_hop: str) -> None:
+    main = {"header_checks": "regexp:$config_directory/filters", "content_filter": "discard:a"}
+    if next_hop:
+        main["default_filter_nexthop"] = next_hop
+    headers = [
+        "X-Sink: 1",
+        "X-F: discard:",
+        "X-F: discard:b",
+        "X-R: r@t.test",
+        "X-R: r@t.test\r\nX-F: discard:c",
+        "X: 1",
+    ]
+    headers += ["X-F: smtp:"] if next_hop else []
+    mails = tuple(
+        Mail("<s@t.test>", ("<b@t.test>", "<a@t.test>"), f"{header}\r\n\r\n".encode()) for header in headers
+    )
+    assert not compare(Plan("filters", main, {"filters": FILTERS}, mails))

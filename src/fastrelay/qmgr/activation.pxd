@@ -10,6 +10,7 @@ cdef class Activation:
     cdef Scheduler _scheduler
     cdef object _resolve, _unresolvable, _unavailable
     cdef frozenset _defer_transports
+    cdef bytes _filter_next_hop
 
     @cython.locals(transport=Transport, destination=Destination, address=bytes)
     cpdef QueuedDelivery single(self, ActiveMessage message, Py_ssize_t index, Py_ssize_t room)

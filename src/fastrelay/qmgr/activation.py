@@ -48,11 +48,14 @@ class Activation:
         unresolvable: type[Exception],
         defer_transports: frozenset[bytes],
         unavailable: Callable[[bytes], None],
+        filter_next_hop: bytes,
     ) -> None:
+        """`filter_next_hop` is default_filter_nexthop."""
         self._scheduler = scheduler
         self._resolve = resolve
         self._unresolvable = unresolvable
         self._defer_transports = defer_transports
+        self._filter_next_hop = filter_next_hop
         self._unavailable = unavailable  # told of transports that have no agent
 
     def single(self, message: ActiveMessage, index: int, room: int) -> QueuedDelivery | None:
@@ -106,12 +109,12 @@ class Activation:
         )
 
     def _route(self, envelope: Envelope, index: int) -> Route:
-        """A content filter is the destination of every recipient; without a next hop, each domain's own."""
+        """A content filter is the destination of every recipient; without a next hop, main.cf's or each domain's."""
         address = envelope.recipients[index].address
         if not envelope.content_filter:
             return self._resolve(address, envelope.sender)
         transport, _, next_hop = envelope.content_filter.partition(b":")
-        return Route(transport, next_hop or address.rpartition(b"@")[2], address)
+        return Route(transport, next_hop or self._filter_next_hop or address.rpartition(b"@")[2], address)
 
     def _find(self, envelope: Envelope, index: int, flushed: bool) -> tuple[Destination, bytes] | Refusal:
         try:

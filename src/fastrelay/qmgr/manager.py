@@ -61,6 +61,7 @@ class QueueManager:
             around.unresolvable,
             frozenset(name.encode() for name in self._settings.defer_transports),
             self._warn_unavailable,
+            self._settings.default_filter_nexthop.encode(),
         )
 
     def reconfigure(self, settings: QmgrSettings, around: Surroundings) -> None:

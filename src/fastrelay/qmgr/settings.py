@@ -31,6 +31,7 @@ class QmgrSettings:
     transport_retry_time: float
     defer_transports: tuple[str, ...]
     soft_bounce: bool
+    default_filter_nexthop: str
     fastrelay_retry_jitter: int  # percent of the backoff time that is added at random, at most
     fastrelay_content_memory_limit: int  # bytes of contents kept in memory for the active queue
 

@@ -125,7 +125,8 @@ class ContentCheck:
                 return replies.R451_QUEUE_FILE_WRITE_ERROR
             if inspection.reason:
                 return refusal(inspection.reason)
-            session.set_fate(inspection.hold, inspection.discard, inspection.filter)
+            content_filter = None if inspection.redirect else inspection.filter  # REDIRECT overrides FILTER
+            session.set_fate(inspection.hold, inspection.discard, content_filter)
             if prepared.recipients is not None:
                 session.set_recipients(prepared.recipients)
         session.set_contents(prepared.header, prepared.body, prepared.message_ids, prepared.hops)

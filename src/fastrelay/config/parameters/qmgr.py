@@ -27,6 +27,11 @@ PARAMETERS = (
     time("maximal_queue_lifetime", "5d", "How long a message is tried before it is returned.", unit="d"),
     time("bounce_queue_lifetime", "5d", "How long a notice is tried before it is given up.", unit="d"),
     time("transport_retry_time", "60s", "How long a transport that does not work is left alone.", minimum=1),
+    text(
+        "default_filter_nexthop",
+        "",
+        "The next hop of a content filter that names none; empty: the recipient's domain.",
+    ),
     names("defer_transports", "", "The transports whose mail waits until the queue is flushed."),
     yes_no("soft_bounce", "no", "Turn every 5xx into 4xx, sent and received."),
     integer(
