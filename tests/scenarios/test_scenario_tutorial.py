@@ -44,7 +44,7 @@ class Example(Fastrelay):
         for file in self.etc.iterdir():
             text = file.read_text().replace("2602", str(ports["relay"])).replace("2603", str(ports["inner"]))
             file.write_text(text)
-        self.log_path = self.etc / "run" / "maillog"
+        self.log_path, self.spool = self.etc / "run" / "maillog", self.etc / "run" / "spool"
         self.configure(**QUICK, **main)
 
     def configure(self, **main: object) -> None:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fastrelay.master.control import Client
 from support.ports import free_port
 
 T = TypeVar("T")
@@ -246,10 +247,14 @@ class Fastrelay(MailSystem):
             self.process.wait(10)
 
     def reload(self) -> None:
-        """Returns when a configuration was read again."""
-        before = self.log().count("reload")
+        """Returns when every worker follows the configuration as it is now."""
+        before = self._reloads()
         self.tool("reload")
-        until(lambda: self.log().count("reload") > before, self.troubles)
+        until(lambda: not before & self._reloads(), self.troubles)
+
+    def _reloads(self) -> set[tuple[int, int]]:
+        """(process id, how often it has taken a configuration) of each worker."""
+        return {(worker["pid"], worker["reloads"]) for worker in Client(self.spool).call("status")}
 
     def companion_pids(self) -> list[int]:
         """Master's children that have rights as low as a worker's and are none: proxymap, proxywrite."""

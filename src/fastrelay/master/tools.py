@@ -115,6 +115,7 @@ class Tools:
             "connections": sum(service.connection_count for service in worker.services),
             "queued": len(worker.spool.entries),
             "active": len(worker.qmgr.active),
+            "reloads": worker.reloads,
             "objects": compiled_objects(),
         }
 

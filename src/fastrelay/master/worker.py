@@ -74,6 +74,7 @@ class Worker:
         self.services: list[SmtpdService] = []
         self._listeners: list[Listener] = []
         self._retired: list[SmtpdService] = []  # of before a reload, while they have sessions
+        self.reloads = 0
         self._ticking = False
         self._clock = SteadyClock(time.time, time.monotonic)
         self._beside: set[asyncio.Task[None]] = set()
@@ -320,6 +321,7 @@ class Worker:
         self.spool.space.settings = section(QueueSettings, config)
         self._retired += self.services
         self.services = self._make_services(config, services)
+        self.reloads += 1
 
     # What the rooms call
 
