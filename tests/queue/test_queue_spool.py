@@ -341,3 +341,18 @@ def test_a_hundred_thousand_messages_are_read_in_three_seconds(tmp_path: Path) -
     assert len(lab.spool.entries) == 100_000 and isinstance(next(iter(lab.spool.entries.values())), Entry)
     assert passed < 3.0
     lab.stop()
+
+
+def test_a_stop_writes_what_the_loop_has_no_more_turn_for(tmp_path: Path) -> None:
+    """The worker stops the spool inside a turn of its loop: what was to begin at its end must not be waited for."""
+    never: list[object] = []
+    lab = Lab(tmp_path, soon=never.append)
+    lab.append(envelope("stored"), [b"x"])
+    assert never and not lab.acked
+    begun = time.monotonic()
+    lab.stop()
+    assert len(lab.acked) == 1
+    assert time.monotonic() - begun < 9  # well below what a stop waits for segments
+    again = Lab(tmp_path)
+    assert len(again.spool.entries) == 1
+    again.stop()

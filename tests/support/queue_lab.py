@@ -45,13 +45,14 @@ class Lab:
         shards: Iterable[int] = (0,),
         files: Files = FILES,
         start: bool = True,
+        soon: Callable[[Callable[[], None]], None] | None = None,
         **changes: int,
     ) -> None:
         self.fatal: list[str] = []
         self.refused = 0
         self.acked: list[Entry] = []
         self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        self.spool = Spool(self.fd, list(shards), settings(**changes), self._fatal, files)
+        self.spool = Spool(self.fd, list(shards), settings(**changes), self._fatal, files, soon=soon)
         self.problems = self.spool.recover()
         if start:
             self.spool.start()

@@ -55,6 +55,7 @@ class Committer:
 
     def stop(self) -> None:
         """Write what is ready, then end."""
+        self._begin()
         while self._flying is not None:
             self._writer.wait()
             self._land()
@@ -122,6 +123,7 @@ class Committer:
             calls, self._calls = self._calls, []
         if self._flying is not None and self._writer.is_finished:
             self._land()
+        if self._flying is None:
             self._issue()
         done, self._done = self._done, []
         return [] if self._failed else [*done, *calls]

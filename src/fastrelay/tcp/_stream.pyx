@@ -74,7 +74,7 @@ cdef class Stream(Source):
             _live += 1
 
     def __init__(self, Poller poller not None, int fd, protocol, peername=None):
-        """Takes over `fd`, a connected socket that does not block."""
+        """Takes over `fd`, a connected socket that does not block; it is closed when this fails, too."""
         self.poller, self.fd, self.protocol, self.peername = poller, fd, protocol, peername
         self.high = HIGH_WATER
         self.reading = True
@@ -323,7 +323,6 @@ cdef class Listener(Source):
         try:
             stream = Stream(self.poller, fd, None, peername)
         except OSError as error:
-            c_close(fd)
             self.poller.report("accept", error, self)
             return 0
         try:
