@@ -129,7 +129,7 @@ class Tools:
             return None
 
     def _name(self, entry: Any) -> str:
-        return self._worker.passage.queue_name(entry.message_id).decode()
+        return self._worker.queue_name(entry.message_id).decode()
 
     def _state(self, entry: Any) -> str:
         """The name of the queue that Postfix would keep it in."""

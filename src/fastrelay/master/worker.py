@@ -325,6 +325,9 @@ class Worker:
 
     # What the rooms call
 
+    def queue_name(self, message_id: int) -> bytes:
+        return self.passage.queue_name(message_id)
+
     def _notice_accepted(self, entry: Any, notice: Any, name: bytes) -> None:
         self.qmgr.accepted(entry, notice.envelope, notice.content, name)
 
