@@ -18,6 +18,7 @@ from pathlib import Path
 
 SECTOR = 512
 CALLS = "openat,pwritev,pwritev2,pwrite64,write,fsync,fdatasync,renameat,renameat2,unlinkat,mkdirat,linkat,ftruncate"
+DATA = {"pwritev", "pwritev2", "pwrite64", "write", "fsync", "fdatasync", "ftruncate"}
 LINE = re.compile(r"(\d+) +(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)", re.S)
 TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 PATH = re.compile(r"\d+<((?:\\x[0-9a-f]{2})*)>")
@@ -47,25 +48,32 @@ def decode(text: str) -> str:
 def record(command: Sequence[str], trace: Path, environment: Mapping[str, str]) -> list[Call]:
     strace = ["strace", "-f", "-y", "-xx", "-s", "100000000", "-o", str(trace), "-e", f"trace={CALLS}"]
     subprocess.run([*strace, *command], env=environment, stdout=subprocess.PIPE, check=True, timeout=250)
-    return list(parse(trace.read_text()))
+    return parse(trace.read_text())
 
 
-def parse(text: str) -> Iterator[Call]:
-    under_way: dict[str, tuple[str, str]] = {}
+def parse(text: str) -> list[Call]:
+    """The calls in the order of their events; one that failed has done nothing, and is left out whole."""
+    calls: list[Call | None] = []
+    under_way: dict[str, tuple[str, str, int]] = {}
     for line in text.splitlines():
         found = LINE.match(line)
         if not found:
             continue
         thread, resumed, name, rest = found.groups()
+        failed = rest.rpartition("= ")[2].startswith("-")
         if resumed:
-            name, arguments = under_way.pop(thread)
-            assert not rest.rpartition("= ")[2].startswith("-"), line[-200:]
-            yield Call(name, arguments, False, True)
+            name, arguments, begun = under_way.pop(thread)
+            assert not (failed and name in DATA), line[-200:]  # what such a one leaves is not in the model
+            if failed:
+                calls[begun] = None
+            else:
+                calls.append(Call(name, arguments, False, True))
         elif rest.endswith("<unfinished ...>"):
-            under_way[thread] = (name, rest)
-            yield Call(name, rest, True, False)
-        elif not rest.rpartition("= ")[2].startswith("-"):
-            yield Call(name, rest, True, True)
+            under_way[thread] = (name, rest, len(calls))
+            calls.append(Call(name, rest, True, False))
+        elif not failed:
+            calls.append(Call(name, rest, True, True))
+    return [call for call in calls if call is not None]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from disk_states import Call, Model, clear, record
+from disk_states import Call, Model, clear, parse, record
 from recorded_run import SEGMENT
 
 from support.queue_lab import Lab
@@ -127,3 +127,17 @@ def test_a_protocol_without_a_sync_is_found_out(recording: Recording, memory: Pa
 @pytest.mark.parametrize("seed", range(10))
 def test_many_states_are_recovered(recording: Recording, memory: Path, seed: int) -> None:
     check(recover_all(recording, memory, each=300, seed=seed))
+
+
+def test_a_call_that_failed_while_others_ran_has_done_nothing() -> None:
+    """Seen once on a busy machine: strace had to tell a mkdirat's failure later than its begin."""
+    trace = """\
+1 mkdirat(3</d>, "x", 0700 <unfinished ...>
+2 fsync(4</d>)                   = 0
+1 <... mkdirat resumed>)         = -1 EEXIST (File exists)
+2 pwrite64(5</f>, "y", 1, 0 <unfinished ...>
+1 unlinkat(3</d>, "z", 0)        = -1 ENOENT (No such file or directory)
+2 <... pwrite64 resumed>)        = 1
+"""
+    events = [(call.name, call.begins, call.ends) for call in parse(trace)]
+    assert events == [("fsync", True, True), ("pwrite64", True, False), ("pwrite64", False, True)]
