@@ -13,7 +13,7 @@ import socket
 from fastrelay.config import Config
 from fastrelay.master import frame_session
 from fastrelay.master.birth import Log
-from fastrelay.master.frame_session import Complain, Reply
+from fastrelay.master.frame_session import Reply
 from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.tables import Table, TableError, open_table
 from fastrelay.tables.frames import LONGEST, FrameError
@@ -42,11 +42,9 @@ def _mentions(text: str) -> list[int]:
 
 def serve(listener: socket.socket, config: Config, log: Log) -> None:
     """The process's life, until a signal ends it."""
-
-    def make(complain: Complain) -> frame_session.Answer:
-        return Tables(table_surroundings(config, complain)).answer
-
-    frame_session.serve(listener, SERVICE, log, make)
+    frame_session.serve(
+        listener, SERVICE, log, lambda complain: Tables(table_surroundings(config, complain)).answer
+    )
 
 
 class Tables:

@@ -12,7 +12,7 @@ import socket
 from fastrelay.config import Config, section
 from fastrelay.master import frame_session
 from fastrelay.master.birth import Log
-from fastrelay.master.frame_session import Complain, Reply
+from fastrelay.master.frame_session import Reply
 from fastrelay.master.table_surroundings import table_surroundings
 from fastrelay.tables import TableError
 from fastrelay.tables.frames import FrameError
@@ -33,11 +33,9 @@ def is_wanted(config: Config) -> bool:
 
 def serve(listener: socket.socket, config: Config, log: Log) -> None:
     """The process's life, until a signal ends it."""
-
-    def make(complain: Complain) -> frame_session.Answer:
-        return Tables(table_surroundings(config, complain)).answer
-
-    frame_session.serve(listener, SERVICE, log, make)
+    frame_session.serve(
+        listener, SERVICE, log, lambda complain: Tables(table_surroundings(config, complain)).answer
+    )
 
 
 class Tables:

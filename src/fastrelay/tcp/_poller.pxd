@@ -38,6 +38,7 @@ cdef class Poller:
     cdef set sources
     cdef epoll_event events[EVENTS]
 
+    cdef int control(self, int what, Source source, uint32_t events) except -1
     cdef int watch(self, Source source, uint32_t events) except -1
     cdef int change(self, Source source, uint32_t events) except -1
     cdef int forget(self, Source source) except -1

@@ -108,26 +108,16 @@ cdef class Poller:
 
     cdef int watch(self, Source source, uint32_t events) except -1:
         """Begin to call its ready()."""
-        cdef epoll_event event
-        event.events = events
-        event.data.ptr = <void *>source
-        if epoll_ctl(self.fd, EPOLL_CTL_ADD, source.fd, &event) < 0:
-            raise OSError(errno, os.strerror(errno))
+        self.control(EPOLL_CTL_ADD, source, events)
         self.sources.add(source)
         return 0
 
     cdef int change(self, Source source, uint32_t events) except -1:
-        cdef epoll_event event
-        event.events = events
-        event.data.ptr = <void *>source
-        if epoll_ctl(self.fd, EPOLL_CTL_MOD, source.fd, &event) < 0:
-            raise OSError(errno, os.strerror(errno))
-        return 0
+        return self.control(EPOLL_CTL_MOD, source, events)
 
     cdef int forget(self, Source source) except -1:
         """Out of the set; its descriptor is still open."""
-        if epoll_ctl(self.fd, EPOLL_CTL_DEL, source.fd, NULL) < 0:
-            raise OSError(errno, os.strerror(errno))
+        self.control(EPOLL_CTL_DEL, source, 0)
         if self.serving:
             self.gone.append(source)
         self.sources.discard(source)
@@ -138,6 +128,14 @@ cdef class Poller:
         self.loop.call_exception_handler({"message": message, "exception": error, "transport": source})
 
     # Inside
+
+    cdef int control(self, int what, Source source, uint32_t events) except -1:
+        cdef epoll_event event
+        event.events = events
+        event.data.ptr = <void *>source
+        if epoll_ctl(self.fd, what, source.fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
 
     def _serve(self):
         """uvloop says that something in the set is ready."""
