@@ -18,6 +18,10 @@ cdef class Envelope:
     cdef public bint hold
 
 
+cdef class Route:
+    cdef readonly bytes transport, next_hop, recipient
+
+
 cdef class Outcome:
     cdef public Py_ssize_t recipient
     cdef public object status

@@ -69,7 +69,7 @@ class Envelope:
     hold: bool = False  # it is to be put on hold as it arrives; not stored
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """Where a recipient goes: the delivery transport of master.cf, its next hop, and the address to deliver to."""
 

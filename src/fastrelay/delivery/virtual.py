@@ -92,4 +92,4 @@ class VirtualAgent(SlotAgent):
     def _find(self, maps: AddressMaps, address: Address) -> bytes | None:
         delimiters = self._settings.recipient_delimiter.encode()
         user, _ = split_extension(address.local, delimiters, self._settings.owner_request_special)
-        return maps.find_address(address.local, address.domain, user, False)
+        return maps.find_address(address, user, False)

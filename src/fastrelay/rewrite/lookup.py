@@ -8,15 +8,12 @@ what only looks (mail_addr_find(3)) then tries it without, what rewrites (mail_a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from fastrelay.rewrite._address import Address
 
 UNSPLIT = frozenset({b"postmaster", b"mailer-daemon"})
-_ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
-_PLAIN = re.compile(_ATEXT + rb"(?:\." + _ATEXT + rb")*")
 
 
 class Table(Protocol):
@@ -26,7 +23,6 @@ class Table(Protocol):
     def pattern(self) -> bool: ...
     @property
     def constant(self) -> bool: ...
-    @property
     def version(self) -> object: ...
     def get(self, key: bytes, /) -> bytes | None: ...
 
@@ -67,8 +63,6 @@ class Key(NamedTuple):
 class AddressMaps:
     """A parameter's tables, asked for addresses. False when the parameter names none."""
 
-    __slots__ = ("_count", "_whole", "find")
-
     def __init__(self, maps: Lookup) -> None:
         self.find = maps.find
         self._count = len(maps.tables)
@@ -92,25 +86,27 @@ class AddressMaps:
                 return key, value
         return None
 
-    def find_mailbox(self, local: bytes, domain: bytes, user: bytes) -> bytes | None:
+    def find_mailbox(self, address: Address, user: bytes) -> bytes | None:
         """user+ext@domain, then user@domain; `user` is the local part without its extension."""
-        if not domain or not _PLAIN.fullmatch(local):
-            found = self.find_key(both_forms(Address(local, domain), user, is_local=False)[:-1])
+        external = address.external
+        if not address.domain or external.startswith(b'"'):
+            found = self.find_key(both_forms(address, user, is_local=False)[:-1])
             return found[1] if found else None
-        value = self.find(local + b"@" + domain)
-        if value is None and user != local:
-            value = self.find_partial(user + b"@" + domain)
+        value = self.find(external)
+        if value is None and user != address.local:
+            value = self.find_partial(user + b"@" + address.domain)
         return value
 
-    def find_address(self, local: bytes, domain: bytes, user: bytes, is_local: bool) -> bytes | None:
+    def find_address(self, address: Address, user: bytes, is_local: bool) -> bytes | None:
         """mail_addr_find(3): user+ext@domain, user@domain, for our domains user+ext and user, then @domain.
 
         `user` is the local part without its extension.
         """
-        if not domain or not _PLAIN.fullmatch(local):
-            found = self.find_key(both_forms(Address(local, domain), user, is_local))
+        local, domain, external = address.local, address.domain, address.external
+        if not domain or external.startswith(b'"'):
+            found = self.find_key(both_forms(address, user, is_local))
             return found[1] if found else None
-        value = self.find(local + b"@" + domain)
+        value = self.find(external)
         if value is None and user != local:
             value = self.find_partial(user + b"@" + domain)
         if value is None and is_local:
@@ -140,7 +136,7 @@ class AddressKeys:
         if not maps:
             return None
         user = self.user(address.local)
-        return maps.find_address(address.local, address.domain, user, self.is_local(address.domain))
+        return maps.find_address(address, user, self.is_local(address.domain))
 
     def user(self, local: bytes) -> bytes:
         return split_extension(local, self._delimiters, self._owner_request_special)[0]
@@ -184,8 +180,10 @@ def both_forms(address: Address, user: bytes, is_local: bool) -> list[Key]:
 
 def split_extension(local: bytes, delimiters: bytes, owner_request_special: bool) -> tuple[bytes, bytes]:
     """(user, extension) by recipient_delimiter; the extension is empty when there is none."""
+    if not delimiters:
+        return local, b""
     folded = local.lower()
-    if not delimiters or folded in UNSPLIT:
+    if folded in UNSPLIT:
         return local, b""
     if owner_request_special and b"-" in delimiters and _is_list_address(folded):
         return local, b""

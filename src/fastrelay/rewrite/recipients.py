@@ -63,8 +63,9 @@ class RecipientCheck:
         found = self._resolver.examine(address, sender)
         if found.address_class is AddressClass.INVALID:
             return Unknown(found.address_class, b"5.1.3", b"Bad recipient address syntax")
-        if any(self._matches(maps, found) for maps in self._rewriting):
-            return None
+        for maps in self._rewriting:
+            if self._matches(maps, found):
+                return None
         if found.route.transport in (b"error", b"retry"):
             return self._undeliverable(found)
         return self._check_class(found)
@@ -91,8 +92,5 @@ class RecipientCheck:
     def _matches(self, maps: AddressMaps, found: Resolution) -> bool:
         address = found.address
         user, _ = split_extension(address.local, self._delimiters, self._settings.owner_request_special)
-        is_local = (
-            found.address_class is AddressClass.LOCAL
-            or address.domain == self._settings.myorigin.encode().lower()
-        )
-        return maps.find_address(address.local, address.domain, user, is_local) is not None
+        is_local = found.address_class is AddressClass.LOCAL or address.domain == self._origin
+        return maps.find_address(address, user, is_local) is not None

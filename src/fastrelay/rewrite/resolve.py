@@ -44,7 +44,7 @@ class AddressClass(enum.IntEnum):
 FINAL = frozenset({AddressClass.LOCAL, AddressClass.VIRTUAL_ALIAS, AddressClass.VIRTUAL_MAILBOX})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resolution:
     """Everything found out about one address. `routed`: its local part still holds `@ % !`."""
 
@@ -54,7 +54,7 @@ class Resolution:
     routed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Destination:
     """Of a domain: `mapped` is what transport_maps says of it, None when nothing."""
 
@@ -107,8 +107,9 @@ class Resolver:
     def __init__(self, settings: ResolveSettings, lookups: ResolveLookups, remember: int = 0) -> None:
         tables = [table for names in lookups.lists for table in names.tables]
         of_lists = [table for table in tables if not table.constant]
-        self._changing = of_lists + [t for maps in lookups.maps for t in maps.tables if not t.constant]
-        self._versions = [table.version for table in self._changing]
+        changing = of_lists + [t for maps in lookups.maps for t in maps.tables if not t.constant]
+        self._changing = [table.version for table in changing]
+        self._versions = [version() for version in self._changing]
         self._remember = 0 if None in self._versions else remember
         self._recent: dict[bytes, Resolution] = {}
         self._settings = settings
@@ -162,24 +163,33 @@ class Resolver:
 
     def _recall(self, external: bytes) -> Resolution | None:
         """What was found out before, if the tables are still what they were then."""
-        if self._changing and (self._recent or self._cache):
-            versions = [table.version for table in self._changing]
-            if versions != self._versions:
-                self._versions = versions
-                self._recent.clear()
-                self._cache.clear()
+        if self._recent or self._cache:
+            for i, version in enumerate(self._changing):
+                now = version()
+                if now != self._versions[i]:
+                    self._versions[i] = now
+                    self._recent.clear()
+                    self._cache.clear()
         return self._recent.get(external)
 
     def _examine(self, address: Address, sender: bytes) -> Resolution:
-        address = self._reduce(address)
-        if not self._is_deliverable(address):
-            route = Route(b"error", BAD_ADDRESS, address.external)
-            return Resolution(route, address, AddressClass.INVALID, routed=True)
+        known = self._cache.get(address.domain)
+        if known is None or known.address_class is AddressClass.LOCAL:
+            address = self._reduce(address)
+            if canonical_domain(address.domain) != address.domain:
+                return self._bad(address)
+        local = address.local
+        if not local or local.startswith(b"-"):
+            return self._bad(address)
         address_class, transport, next_hop = self._find_destination(address, sender)
         if self._relocated_maps and (moved := self._keys.find(self._relocated_maps, address)) is not None:
             transport, next_hop = b"error", b"5.1.6 User has moved to " + moved
         route = Route(self._intern(transport), self._intern(next_hop), address.external)
-        return Resolution(route, address, address_class, has_routing(address.local))
+        return Resolution(route, address, address_class, has_routing(local))
+
+    def _bad(self, address: Address) -> Resolution:
+        route = Route(b"error", BAD_ADDRESS, address.external)
+        return Resolution(route, address, AddressClass.INVALID, routed=True)
 
     def address_class(self, domain: bytes) -> AddressClass:
         lookups = self._lookups
@@ -202,13 +212,6 @@ class Resolver:
         if self._lookups.mydestination.matches(domain):
             return True
         return domain[:1] == b"[" and _literal_address(domain) in self._own
-
-    def _is_deliverable(self, address: Address) -> bool:
-        return (
-            bool(address.local)
-            and address.local[0] != 0x2D
-            and canonical_domain(address.domain) == address.domain
-        )
 
     def _reduce(self, address: Address) -> Address:
         """Strip our own domains and read what is left again, until nothing is left to read."""
@@ -249,13 +252,13 @@ class Resolver:
             # an unknown alias stays unknown: transport_maps must not make it deliverable
             return found.address_class, found.transport, found.next_hop
         user = self._keys.user(address.local)
-        value = self._transport_maps.find_mailbox(address.local, address.domain, user)
+        value = self._transport_maps.find_mailbox(address, user)
         if value is None:
             value = found.mapped
         return (found.address_class, *apply_transport(value, address.domain, found.transport, found.next_hop))
 
     def _of_domain(self, domain: bytes, sender: bytes) -> Destination:
-        """What is the same for all addresses of a domain; kept as long as the tables are what they are."""
+        """What is the same for all addresses of a canonical domain; kept while the tables are what they are."""
         found = self._cache.get(domain)
         if found is None:
             address_class, transport, next_hop = self._classify(domain, sender)

@@ -233,7 +233,7 @@ cdef class LmdbFile:
     cdef struct_stat status
     cdef int64_t next_look  # when the path is to be looked at again
     cdef bint plain  # the last hit had no NUL at its end
-    cdef readonly long generation  # how often the file was opened: a new one may answer otherwise
+    cdef long generation  # how often the file was opened
 
     def __cinit__(self, str label, bytes path, bint fold, bint utf8, fold_other):
         self.label, self.path, self.fold, self.utf8, self.fold_other = label, path, fold, utf8, fold_other
@@ -295,6 +295,14 @@ cdef class LmdbFile:
             return buffer_object(&out)
         finally:
             buffer_free(&out)
+
+    def version(self) -> int:
+        """How often the file was opened: one that was replaced or appeared counts when it is seen."""
+        try:
+            self._refresh()
+        except TableError:
+            return -1 - self.generation
+        return self.generation
 
     def refresh(self) -> None:
         """Open the file unless it is open and unchanged; TableError when that cannot be."""

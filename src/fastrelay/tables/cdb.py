@@ -45,7 +45,6 @@ class CdbTable(Table):
         value = value.partition(b"\0")[0]
         return check_value(self.label, key, value) if self._utf8 else value
 
-    @property
     def version(self) -> int:
         """How often the file was opened: one that was replaced or appeared counts when it is seen."""
         try:

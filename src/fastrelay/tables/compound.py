@@ -44,9 +44,8 @@ class CompoundTable(Table):
         except TableError as error:
             raise TableError(self.label, error.reason, error.unavailable) from error
 
-    @property
     def version(self) -> tuple[object, ...]:
-        return tuple([member.version for member in self._members])
+        return tuple([member.version() for member in self._members])
 
     def _find(self, key: bytes) -> bytes | None:
         raise NotImplementedError

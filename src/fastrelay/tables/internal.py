@@ -39,6 +39,5 @@ class InternalTable(Table):
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(list(self._entries.items()))
 
-    @property
     def version(self) -> int:
         return self._changes

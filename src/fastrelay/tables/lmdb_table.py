@@ -26,6 +26,7 @@ class LmdbTable(Table):
         self.path = name + SUFFIX
         self._file = LmdbFile(self.label, os.fsencode(self.path), fold, utf8, choose_fold(fold, utf8))
         self.get = self._file.get  # type: ignore[method-assign]  # a call less in the hot path
+        self.version = self._file.version  # type: ignore[method-assign]
         try:
             self._file.refresh()
         except TableError as error:
@@ -54,15 +55,6 @@ class LmdbTable(Table):
                         yield key.removesuffix(b"\0"), value.removesuffix(b"\0")
             except lmdb.Error as error:
                 raise TableError(self.label, str(error)) from error
-
-    @property
-    def version(self) -> int:
-        """How often the file was opened: one that was replaced or appeared counts when it is seen."""
-        try:
-            self._file.refresh()
-        except TableError:
-            return -1 - self._file.generation
-        return self._file.generation
 
 
 class HashTable(LmdbTable):

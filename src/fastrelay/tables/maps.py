@@ -14,8 +14,6 @@ Opener = Callable[[str], Table]
 class Maps:
     """`specs` is a parameter's expanded text ("hash:/etc/a, proxy:unix:passwd.byname") or its list."""
 
-    __slots__ = ("_gets", "tables")
-
     def __init__(self, specs: str | Sequence[str], opener: Opener = open_table) -> None:
         self.tables = [opener(spec) for spec in (split_list(specs) if isinstance(specs, str) else specs)]
         self._gets = [table.get for table in self.tables]
@@ -30,8 +28,3 @@ class Maps:
             if value is not None:
                 return value
         return None
-
-    @property
-    def version(self) -> tuple[object, ...]:
-        """Changes when an answer may have changed."""
-        return tuple([table.version for table in self.tables])

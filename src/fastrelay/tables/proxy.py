@@ -68,6 +68,5 @@ class ProxyTable(Table):
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         raise TableError(self.label, "can't sequence maps via the proxy service", unavailable=False)
 
-    @property
     def version(self) -> object:
-        return self._table.version
+        return self._table.version()

@@ -28,7 +28,6 @@ class RandomTable(Table):
             return value
         return check_value(self.label, key, value) if is_utf8(key) else None
 
-    @property
     def version(self) -> object:
         """Never the same: what a resolver remembers would make the choice for good."""
         return object()

@@ -61,7 +61,6 @@ class Table:
         """
         raise TableError(self.label, "sequence operation is not supported", unavailable=False)
 
-    @property
     def version(self) -> object:
         """Changes when the answers may have changed: resolvers compare it to drop what they remember."""
         return None

@@ -1,0 +1,26 @@
+cimport cython
+
+from fastrelay.rewrite._address cimport Address
+
+
+cdef class AddressMaps:
+    cdef public object find
+    cdef Py_ssize_t _count
+    cdef list _whole
+
+    cpdef find_partial(self, bytes key)
+    @cython.locals(external=bytes)
+    cpdef find_mailbox(self, Address address, bytes user)
+    @cython.locals(external=bytes, local=bytes, domain=bytes)
+    cpdef find_address(self, Address address, bytes user, bint is_local)
+
+
+cdef class AddressKeys:
+    cdef bytes _delimiters, _origin
+    cdef bint _owner_request_special
+    cdef object _is_local
+
+    cpdef bytes user(self, bytes local)
+
+
+cpdef tuple split_extension(bytes local, bytes delimiters, bint owner_request_special)
