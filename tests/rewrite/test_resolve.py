@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rewrite_parts import make_maps, make_resolver, resolve_settings
 
 from fastrelay.rewrite._address import Address, parse_path
@@ -156,3 +158,42 @@ def test_rewriter_leaves_null_and_complete_addresses_alone():
     complete = parse_path(b"<u@x.example>")
     assert rewriter.envelope(null) is null
     assert rewriter.envelope(complete) is complete
+
+
+KNOWN_DOMAINS = [
+    b"host.example",
+    b"alias.example",
+    b"box.example",
+    b"relay.example",
+    b"x.example",
+    b"x..y",
+    b"-",
+]
+LOCAL_PARTS = [
+    b"u",
+    b"-u",
+    b"",
+    b"a%x.example",
+    b"relay.example!u",
+    b"u@x.example",
+    b"u@@",
+    b"a b",
+    b"-%box.example",
+]
+
+
+@given(
+    st.lists(st.builds(Address, st.sampled_from(LOCAL_PARTS), st.sampled_from(KNOWN_DOMAINS)), max_size=12)
+)
+def test_what_is_known_of_a_domain_never_changes_an_answer(addresses):
+    """One resolver is asked about all of them, another one about each: the domain was not seen before."""
+    configured = {
+        "mydestination": "host.example",
+        "virtual_alias_domains": "alias.example",
+        "virtual_mailbox_domains": "box.example",
+        "relay_domains": "relay.example",
+        "transport_maps": "inline:{relay.example=smtp:[hub.example] u@x.example=slow:}",
+    }
+    resolver = make_resolver(remember=4, **configured)
+    for address in addresses:
+        assert resolver.examine(address) == make_resolver(**configured).examine(address)
