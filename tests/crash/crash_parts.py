@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from support.keeping_sink import KeepingSink
@@ -62,6 +65,56 @@ def queued_labels(spool: Path, shards: Iterable[int]) -> tuple[set[str], list[st
         return found, list(lab.problems)
     finally:
         lab.crash()
+
+
+@dataclass
+class InFlight:
+    """What may be delivered twice: what a queue held at a kill although the next hop had it by then.
+
+    Such a message's outcome was on its way to the disk: 10 to 20 ms and two commits (docs/queue-format.md), and
+    what a busy machine adds to that (`window`, seconds). So it cannot have come long before.
+    """
+
+    sink: TimedSink
+    window: float
+    kills: list[tuple[float, set[str], float]] = field(default_factory=list)
+
+    def killed(self, when: float, queued: set[str], slowest: float) -> None:
+        """`slowest`: the longest that a commit has taken by then."""
+        self.kills.append((when, queued, self.window + 2 * slowest))
+
+    def found(self, label: str, came: float, before: float) -> bool:
+        """Was it in flight then, at one of the kills before?"""
+        return any(
+            label in queued and abs(when - came) < window and when < before
+            for when, queued, window in self.kills
+        )
+
+    def check(self) -> str:
+        """Only what was in flight came twice, and only that was left in the queue; the numbers."""
+        known = 0
+        for when, queued, _ in self.kills:
+            for label in queued & self.sink.came.keys():
+                for came in self.sink.came[label]:
+                    assert came > when or self.found(label, came, when + 1e-9), (label, came, when)
+                    known += came < when
+        for label, times in self.sink.repeated().items():
+            for came, after in pairwise(times):
+                assert self.found(label, came, after), (label, times)
+        repeated = len(self.sink.repeated())
+        return f"{len(self.kills)} kills, {known} in flight before them, {repeated} repeated"
+
+
+def free_shards(spool: Path) -> list[int]:
+    """Those whose worker is dead."""
+    found = []
+    for shard in shards_of(spool):
+        fd = os.open(spool / "fastrelay" / f"{shard:02x}", os.O_RDONLY)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found.append(shard)
+        os.close(fd)
+    return found
 
 
 def shards_of(spool: Path) -> list[int]:

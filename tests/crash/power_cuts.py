@@ -5,8 +5,9 @@
 A cut is the EXT4_IOC_SHUTDOWN ioctl: from then on the file system writes nothing, and what was not on the image is
 gone, as with the power. The processes are killed, the image is mounted again (its journal is replayed), the real
 recovery runs, and each message whose 250 a client had read *before* the ioctl began must be in the queue or have
-been delivered. kill -9 alone would prove nothing: the page cache survives it. --lying preloads libeatmydata, whose
-fdatasync does nothing: then mail must be lost, or this program could not see a loss. One line of JSON at the end.
+been delivered; what is in it although it was delivered must have been in flight. kill -9 alone would prove nothing:
+the page cache survives it. --lying preloads libeatmydata, whose fdatasync does nothing: then mail must be lost, or
+this program could not see a loss. One line of JSON at the end.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from crash.crash_parts import TimedSink, family, gone, kill, queued_labels, shards_of
+from crash.crash_parts import InFlight, TimedSink, family, gone, kill, queued_labels, shards_of
 from support.ledger import Senders, missing
 from support.relay import Fastrelay, until
 
 SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
 MODES = (2, 1)  # without the journal's log, and with it: then names and sizes are newer than contents
 IMAGE_SIZE = 96 << 20
+WINDOW = 2.0  # seconds; crash_parts.InFlight
 LIVES = 20  # of an image: then it is rather full
 EATMYDATA = next(map(str, Path("/usr/lib").glob("*/libeatmydata.so")), "")
 
@@ -42,6 +44,7 @@ class Report:
     cuts: int = 0
     answered: int = 0  # before the cuts
     recovered: int = 0  # messages found in the queue after them
+    in_flight: str = ""  # those of them that the next hop had
     lost: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # what a recovery called damage
     seconds: float = 0.0
@@ -81,6 +84,7 @@ class Cuts:
     def __init__(self, seed: int, lying: bool) -> None:
         self.report, self.chance, self.lying = Report(seed), random.Random(seed), lying
         self.sink = TimedSink(later=True)
+        self.flying = InFlight(self.sink, WINDOW)
         self.due: set[str] = set()  # of this life and of those before: none may be missing, ever
         self.relay: Fastrelay
 
@@ -104,6 +108,8 @@ class Cuts:
             finally:
                 disk.unmount()
                 self.relay.__exit__()
+        if not self.lying:  # an outcome that was not synced is no matter of 20 ms
+            self.report.in_flight = self.flying.check()
         self.report.seconds = round(time.monotonic() - started, 1)
         return self.report
 
@@ -118,6 +124,7 @@ class Cuts:
             senders.wait(5)
             time.sleep(chance.uniform(0.0, 0.25))
             answered = list(senders.answered)
+            cut_at = time.monotonic()
             disk.cut(chance.choice(MODES))
             kill(pids + family(relay))
             gone(relay, pids)
@@ -125,6 +132,8 @@ class Cuts:
         disk.unmount()
         disk.mount()
         queued, problems = queued_labels(relay.spool, shards_of(relay.spool))
+        if not self.lying:
+            self.flying.killed(cut_at, queued, senders.longest_wait())
         report.cuts += 1
         report.answered += len(answered)
         report.recovered += len(queued)

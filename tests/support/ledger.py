@@ -43,6 +43,8 @@ class Senders:
         self.refused: list[str] = []  # ... and the answer was not 250
         self.replies: dict[bytes, int] = {}  # refusals by their first line
         self._address, self._each, self._pause, self._sizes = (host, port), each, pause, sizes
+        self._asked: dict[str, float] = {}  # when its final dot went out
+        self._longest = 0.0
         self._run, self._seed = next(_runs), seed
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(count)]
@@ -74,6 +76,10 @@ class Senders:
         while not any(reply.startswith(start) for reply in self.replies):
             assert time.monotonic() < limit, f"{start!r} is not among {self.replies}"
             time.sleep(0.005)
+
+    def longest_wait(self) -> float:
+        """For the answer to a final dot, so far: at least as long as the slowest commit."""
+        return max(self._longest, *(time.monotonic() - asked for asked in list(self._asked.values())), 0.0)
 
     def _work(self, number: int) -> None:
         chance, serials = random.Random(f"{self._seed}-{number}"), itertools.count(1)
@@ -109,8 +115,13 @@ class Senders:
         body = b"x" * chance.randrange(70) + b"\r\n"
         size = chance.choice(self._sizes)
         self.unknown.append(label)
-        client.sendall(b"Subject: %b\r\n\r\n" % label.encode() + body * (size // len(body) + 1) + b".\r\n")
-        reply = self._reply(replies)
+        self._asked[label] = time.monotonic()
+        try:
+            content = body * (size // len(body) + 1)
+            client.sendall(b"Subject: %b\r\n\r\n%b.\r\n" % (label.encode(), content))
+            reply = self._reply(replies)
+        finally:
+            self._longest = max(self._longest, time.monotonic() - self._asked.pop(label))
         self.unknown.remove(label)
         if reply[:3] == b"250":
             self.answered.append(label)
