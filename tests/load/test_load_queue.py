@@ -9,6 +9,7 @@ from support.full_queue import Filler
 from support.keeping_sink import KeepingSink
 from support.process_memory import memory_of
 from support.relay import Fastrelay, until
+from support.waiting_time import waited_for_processor
 
 WHOLE, SHORT = 200_000, 10_000
 ALLOWED = 60 << 20  # bytes for WHOLE messages (docs/benchmarks.md)
@@ -68,22 +69,28 @@ def test_load_a_long_queue_fits_into_memory(hung, deferred_for):
     assert WHOLE * 100 < grown(hung, WHOLE, deferred_for) < ALLOWED
 
 
-def first_delivery(count: int) -> float:
+def first_delivery(count: int) -> tuple[float, float]:
+    """(seconds from the start to the first delivery, those of them in which others had the processors)."""
     with KeepingSink() as sink:
         house = relay(relayhost=sink.next_hop)
         fill(house, count, 4096)
         begun = time.monotonic()
         with house:
             house.wait_log(r"status=sent")
-            return time.monotonic() - begun
+            took = time.monotonic() - begun
+            assert house.process is not None
+            others = max(map(waited_for_processor, house.worker_pids()))
+            others += waited_for_processor(house.process.pid)
+    print(f"{count} messages: the first is delivered after {took:.1f} s, {others:.1f} s of it others'")
+    return took, others
 
 
 def test_load_a_relay_that_starts_with_mail_delivers_it_soon():
-    assert first_delivery(SHORT) < 4 * SOON  # a busy machine's start, not a promise
+    took, others = first_delivery(SHORT)
+    assert took - others < SOON
 
 
 @pytest.mark.soak
 def test_load_a_relay_that_starts_with_a_long_queue_delivers_soon():
-    took = first_delivery(WHOLE)
-    print(f"{WHOLE} messages: the first is delivered after {took:.1f} s")
-    assert took < SOON
+    took, others = first_delivery(WHOLE)
+    assert took - others < SOON
