@@ -51,6 +51,7 @@ COMPILED = [
     "queue.commit",
     "queue.spool",
     "qmgr.message",
+    "qmgr.line",
     "qmgr.destination",
     "qmgr.transport",
     "qmgr.scheduler",

@@ -12,10 +12,10 @@ from fastrelay.qmgr.settings import QmgrSettings
 from fastrelay.qmgr.surroundings import Surroundings
 
 START = 1_800_000_000.0
+FAILED = (Status.BOUNCED, Status.EXPIRED)
 DEFAULTS = {
     "qmgr_message_active_limit": 20000,
     "qmgr_message_recipient_limit": 20000,
-    "initial_destination_concurrency": 5,
     "minimal_backoff_time": 300.0,
     "maximal_backoff_time": 4000.0,
     "maximal_queue_lifetime": 432000.0,
@@ -35,6 +35,11 @@ TRANSPORT_DEFAULTS = {
     "destination_concurrency_negative_feedback": "1",
     "destination_concurrency_failed_cohort_limit": 1,
     "destination_rate_delay": 0.0,
+    "initial_destination_concurrency": 5,
+    "delivery_slot_cost": 5,
+    "delivery_slot_loan": 3,
+    "delivery_slot_discount": 50,
+    "minimum_delivery_slots": 3,
 }
 
 
@@ -66,11 +71,15 @@ class Entry:
         self.count = len(envelope.recipients)
 
     def pending_recipients(self) -> list[int]:
-        return [i for i in range(self.count) if i not in self.gone and i not in self.failed_recipients()]
+        failed = set(self.failed_recipients())
+        return [i for i in range(self.count) if i not in self.gone and i not in failed]
+
+    def is_pending(self, i: int) -> bool:
+        verdict = self.verdicts.get(i)
+        return i not in self.gone and (verdict is None or verdict.status not in FAILED)
 
     def failed_recipients(self) -> list[int]:
-        failed = (Status.BOUNCED, Status.EXPIRED)
-        return [i for i, o in self.verdicts.items() if o.status in failed and i not in self.gone]
+        return [i for i, o in self.verdicts.items() if o.status in FAILED and i not in self.gone]
 
 
 def is_live(entry: Entry) -> bool:
@@ -96,7 +105,7 @@ class RecordingSpool:
         assert entry.state is not State.DONE
         assert outcomes
         for outcome in outcomes:
-            assert outcome.recipient in entry.pending_recipients()
+            assert entry.is_pending(outcome.recipient)
             entry.verdicts[outcome.recipient] = outcome
             if outcome.status is Status.SENT:
                 entry.gone.add(outcome.recipient)

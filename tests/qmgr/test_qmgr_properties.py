@@ -19,10 +19,17 @@ class Machine(RuleBasedStateMachine):
         soft_bounce=st.booleans(),
         jitter=st.integers(0, 100),
         lifetime=st.sampled_from([20_000.0, 1e9]),
+        cost=st.sampled_from([0, 2, 5]),
+        minimum=st.sampled_from([0, 3]),
     )
-    def build(self, recipient_limit, rate_delay, soft_bounce, jitter, lifetime):
+    def build(self, recipient_limit, rate_delay, soft_bounce, jitter, lifetime, cost, minimum):
         self.house = House(
-            transport={"destination_recipient_limit": recipient_limit, "destination_rate_delay": rate_delay},
+            transport={
+                "destination_recipient_limit": recipient_limit,
+                "destination_rate_delay": rate_delay,
+                "delivery_slot_cost": cost,
+                "minimum_delivery_slots": minimum,
+            },
             process_limit=SLOTS,
             qmgr_message_active_limit=LIMIT,
             maximal_queue_lifetime=lifetime,
@@ -35,6 +42,12 @@ class Machine(RuleBasedStateMachine):
     @rule(users=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(DOMAINS)), min_size=1, max_size=4))
     def accept(self, users):
         recipients = list(dict.fromkeys(b"u%d@%s" % user for user in users))
+        self.entries.append(self.house.accept(*recipients))
+
+    @rule(count=st.integers(5, 30), domains=st.lists(st.sampled_from(DOMAINS), min_size=1))
+    def accept_list(self, count, domains):
+        """One that others may pass."""
+        recipients = [b"u%d@%s" % (n, domains[n % len(domains)]) for n in range(count)]
         self.entries.append(self.house.accept(*recipients))
 
     @rule(domain=st.sampled_from(DOMAINS))
@@ -135,6 +148,8 @@ class Machine(RuleBasedStateMachine):
             assert transport.open_slots == sum(d.slots for d in destinations) == len(house.agent.slots)
             assert transport.slow_slots == sum(d.slots for d in destinations if d.slow)
             assert all(d.window >= 1 for d in destinations)
+            waiting = [d for d in destinations if d.waiting() and not d.slots and not d.reason]
+            assert all(d.in_first or house.now <= d.not_before for d in waiting)
 
     def teardown(self):
         """When the world is well again, everything that was not deleted or held gets out."""

@@ -53,6 +53,13 @@ def test_a_burst_opens_the_initial_window_and_no_more():
     assert len(house.agent.slots) == 5
 
 
+def test_a_transport_has_its_own_initial_concurrency():
+    house = House(transport={"initial_destination_concurrency": 2})
+    fill(house, 50)
+    house.pump()
+    assert len(house.agent.slots) == 2
+
+
 def test_one_message_opens_one_slot():
     house = House()
     fill(house, 1)

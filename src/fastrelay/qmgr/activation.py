@@ -70,14 +70,14 @@ class Activation:
             return None
         address = route.recipient
         destination = transport.destination(route.next_hop, address)
-        if destination.parked or len(destination.fresh) + len(destination.retried) >= room:
+        if destination.parked or destination.messages() >= room:
             return None
         return QueuedDelivery(message, destination, [index], [address])
 
     def plan(
         self, message: ActiveMessage, pending: Iterable[int], room: int, unparked: bool, flushed: bool
     ) -> Plan:
-        """`room` is how many deliveries one destination may have waiting; unparked mail goes beyond."""
+        """`room` is how many messages one destination may have waiting; unparked mail goes beyond."""
         plan = Plan()
         envelope = message.envelope
         groups: dict[Destination, QueuedDelivery] = {}
@@ -131,4 +131,4 @@ class Activation:
 
     def _is_clogged(self, destination: Destination, room: int) -> bool:
         """A dead destination is not: its mail is deferred at once."""
-        return destination.reason is None and (bool(destination.parked) or destination.waiting >= room)
+        return destination.reason is None and (bool(destination.parked) or destination.messages() >= room)

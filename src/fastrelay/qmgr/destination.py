@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastrelay.borders import Delivery, Outcome
+from fastrelay.qmgr.line import Line
 
 if TYPE_CHECKING:
     from fastrelay.qmgr.message import QueuedDelivery
@@ -24,7 +25,7 @@ SLOW = 5.0  # seconds a delivery: above, the destination may not crowd out the o
 PATIENCE = 0.2  # seconds a fast destination may hold waiting mail back before more slots open
 TURN_DELIVERIES = 20  # while others wait for a slot: deliveries before one slot is given up
 TURN_TIME = 1.0  # and seconds
-UNPARK_BELOW = 100  # deliveries waiting: below, parked mail is fetched
+UNPARK_BELOW = 100  # messages waiting: below, parked mail is fetched
 ROUNDING = 1e-9
 
 
@@ -36,8 +37,8 @@ class Destination:
         self.transport_queue = transport
         self.name = name  # what it is known by in its transport: next hop, or with the recipient
         self.next_hop = next_hop
-        self.fresh: deque[QueuedDelivery] = deque()
-        self.retried: deque[QueuedDelivery] = deque()
+        self.fresh = Line(transport)
+        self.retried = Line(transport)
         self.retried_turn = False
         self.parked: deque[Any] = deque()  # entries beyond this destination's share of the active queue
         self.window = transport.settings.initial_concurrency
@@ -46,7 +47,9 @@ class Destination:
         self.suspended_until = 0.0
         self.slots = 0
         self.starting = 0  # slots opened that have not asked for a delivery yet
-        self.in_line: deque[Destination] | None = None  # the transport's line that it stands in
+        self.in_first = False  # it stands in the transport's line of those without a slot
+        self.in_job = False  # and there with others, for one message
+        self.in_extra = False  # it has a place in the line of those that have a slot
         self.turn_count = 0
         self.turn_started = 0.0
         self.mean_time = -1.0  # seconds a delivery, smoothed; below 0: not known
@@ -55,9 +58,17 @@ class Destination:
         self.held_back = False  # a wake-up is under way for mail that a fast destination holds back
         self.progressed = False  # and a delivery ended since
 
-    @property
     def waiting(self) -> int:
-        return len(self.fresh) + len(self.retried)
+        """Deliveries."""
+        return self.fresh.waiting + self.retried.waiting
+
+    def messages(self) -> int:
+        """That wait."""
+        return self.fresh.messages() + self.retried.messages()
+
+    def waiting_since(self) -> float:
+        times = [line.waiting_since() for line in (self.fresh, self.retried) if line.waiting]
+        return min(times, default=self.transport_queue.clock())
 
     # -- the agent's side ------------------------------------------------------------------------
 
@@ -79,7 +90,7 @@ class Destination:
         if transport.settings.rate_delay:
             self.not_before = now + transport.settings.rate_delay
             transport.wake_at(self.not_before, self)
-        if self.parked and self.waiting < UNPARK_BELOW:
+        if self.parked and self.messages() < UNPARK_BELOW:
             transport.scheduler.want_pump()
         return delivery
 
@@ -122,7 +133,7 @@ class Destination:
             self.failure = 0.0
         if limit:
             self.window = min(self.window, limit)
-        if self.fresh or self.retried:
+        if self.waiting():
             self.transport_queue.make_ready(self)
 
     def _shrink(self, feedback: float) -> None:
@@ -139,7 +150,7 @@ class Destination:
         transport = self.transport_queue
         self.suspended_until = transport.clock() + transport.settings.suspension_time
         self.mean_time = -1.0
-        if self.fresh or self.retried or self.parked:
+        if self.waiting() or self.parked:
             transport.scheduler.refuse(self)
 
     def revive(self, window: int = 1) -> None:
@@ -147,7 +158,7 @@ class Destination:
         self.suspended_until = 0.0
         self.window = window
         self.success = self.failure = self.failed_cohorts = 0.0
-        if self.fresh or self.retried:
+        if self.waiting():
             self.transport_queue.make_ready(self)
 
     def is_suspended(self, now: float) -> bool:
@@ -162,13 +173,18 @@ class Destination:
     # -- the scheduler's side --------------------------------------------------------------------
 
     def push(self, delivery: QueuedDelivery) -> None:
-        (self.retried if delivery.message.retried else self.fresh).append(delivery)
+        (self.retried if delivery.message.retried else self.fresh).push(delivery)
+
+    def push_job(self, deliveries: list[QueuedDelivery]) -> None:
+        """All that one message has for it."""
+        message = deliveries[0].message
+        (self.retried if message.retried else self.fresh).push_job(deliveries, message.activated)
 
     def pop(self) -> QueuedDelivery | None:
         """The next delivery whose message still wants it, from new and retried mail in turn."""
-        while self.fresh or self.retried:
-            retried = bool(self.retried) and (self.retried_turn or not self.fresh)
-            delivery = (self.retried if retried else self.fresh).popleft()
+        while self.fresh.waiting or self.retried.waiting:
+            retried = self.retried.waiting > 0 and (self.retried_turn or not self.fresh.waiting)
+            delivery: QueuedDelivery = (self.retried if retried else self.fresh).pop()
             self.retried_turn = not retried
             if delivery.message.fate is None:
                 return delivery
@@ -176,7 +192,7 @@ class Destination:
         return None
 
     def wants_slot(self, now: float) -> bool:
-        waiting = len(self.fresh) + len(self.retried)
+        waiting = self.waiting()
         if waiting <= self.starting or self.slots >= self.window or now < self.not_before:
             return False
         if not self.slots:
@@ -187,6 +203,10 @@ class Destination:
             return True
         self._hold_back(now)
         return False
+
+    def stands_in_line(self) -> bool:
+        """Where it belongs: those without a slot in the first line, and there for themselves."""
+        return self.in_extra if self.slots else self.in_first and not self.in_job
 
     def _hold_back(self, now: float) -> None:
         """Few deliveries for a fast destination: its open slots will take them, unless it has stalled."""
@@ -200,7 +220,7 @@ class Destination:
         if self.held_back and not self.progressed:
             self.mean_time = -1.0
         self.held_back = False
-        if self.fresh or self.retried:
+        if self.waiting():
             self.transport_queue.make_ready(self)
 
     def finished(self, seconds: float) -> None:
@@ -224,12 +244,11 @@ class Destination:
         return True
 
     def is_idle(self) -> bool:
-        return not (self.slots or self.fresh or self.retried or self.parked)
+        return not (self.slots or self.waiting() or self.parked)
 
     def refuse_heads(self, is_over: Callable[[QueuedDelivery], bool]) -> Iterator[QueuedDelivery]:
         """Takes out deliveries at the head of the line that waited for too long."""
         for line in (self.fresh, self.retried):
-            while line and (line[0].message.fate is not None or is_over(line[0])):
-                delivery = line.popleft()
+            for delivery in line.expel(lambda first: first.message.fate is not None or is_over(first)):
                 if delivery.message.fate is None:
                     yield delivery

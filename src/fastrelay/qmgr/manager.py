@@ -176,8 +176,7 @@ class QueueManager:
             self._end_pass(message, [])
             return
         self._log_active(message)
-        for delivery in plan.deliveries:
-            self.scheduler.add(delivery)
+        self.scheduler.add_message(plan.deliveries)
         if plan.deferred:
             indices = [outcome.recipient for outcome in plan.deferred]
             addresses = [message.envelope.recipients[index].address for index in indices]

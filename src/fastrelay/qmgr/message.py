@@ -69,3 +69,6 @@ class QueuedDelivery(Delivery):
         self.recipients = recipients
         self.addresses = addresses
         self.started = 0.0
+
+    def waiting_since(self) -> float:
+        return self.message.activated

@@ -56,4 +56,4 @@ class Parking:
     def _has_drained(self, destination: Destination) -> bool:
         if not destination.parked or not self._active.has_room():
             return False
-        return destination.reason is not None or destination.waiting < max(1, self._active.share() // 2)
+        return destination.reason is not None or destination.messages() < max(1, self._active.share() // 2)

@@ -15,6 +15,8 @@ cdef class Scheduler:
     cpdef Transport transport(self, bytes name)
     @cython.locals(destination=Destination)
     cpdef add(self, QueuedDelivery delivery)
+    @cython.locals(delivery=QueuedDelivery, destination=Destination, transport=Transport, groups=dict, ready=dict)
+    cpdef add_message(self, list deliveries)
     @cython.locals(transport=Transport, more=bint)
     cpdef pump(self)
     cpdef want_pump(self)

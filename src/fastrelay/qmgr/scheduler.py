@@ -61,8 +61,26 @@ class Scheduler:
         destination.push(delivery)
         if destination.reason is not None and destination.is_suspended(self._clock()):
             self.refuse(destination)
-        elif destination.in_line is None:
+        elif not destination.stands_in_line():
             destination.transport_queue.make_ready(destination)
+
+    def add_message(self, deliveries: list[QueuedDelivery]) -> None:
+        """All that a message has: in each line where several of them wait, they are one job."""
+        if len(deliveries) == 1:
+            self.add(deliveries[0])
+            return
+        groups: dict[Destination, list[QueuedDelivery]] = {}
+        for delivery in deliveries:
+            groups.setdefault(delivery.destination, []).append(delivery)
+        ready: dict[Transport, list[Destination]] = {}
+        for destination, group in groups.items():
+            destination.push_job(group)
+            if destination.reason is not None and destination.is_suspended(self._clock()):
+                self.refuse(destination)
+            elif not destination.stands_in_line():
+                ready.setdefault(destination.transport_queue, []).append(destination)
+        for transport, destinations in ready.items():
+            transport.make_job_ready(destinations, deliveries[0].message.activated)
 
     def pump(self) -> None:
         self._pump_wanted = True  # what happens in here needs no further pump

@@ -22,7 +22,6 @@ class QmgrSettings:
 
     qmgr_message_active_limit: int
     qmgr_message_recipient_limit: int
-    initial_destination_concurrency: int
     minimal_backoff_time: float
     maximal_backoff_time: float
     maximal_queue_lifetime: float
@@ -76,6 +75,10 @@ class TransportSettings:
     initial_concurrency: int
     process_limit: int
     suspension_time: float  # how long a dead destination is left alone
+    delivery_slot_cost: int
+    delivery_slot_loan: int
+    delivery_slot_discount: int  # percent
+    minimum_delivery_slots: int
 
 
 def read_transport_settings(
@@ -95,7 +98,7 @@ def read_transport_settings(
         return parsed
 
     limit = int(transport_setting(transport, "destination_concurrency_limit"))
-    initial = max(1, settings.initial_destination_concurrency)
+    initial = max(1, int(transport_setting(transport, "initial_destination_concurrency")))
     return TransportSettings(
         concurrency_limit=limit,
         recipient_limit=int(transport_setting(transport, "destination_recipient_limit")),
@@ -106,4 +109,8 @@ def read_transport_settings(
         initial_concurrency=min(initial, limit) if limit else initial,
         process_limit=process_limit,
         suspension_time=settings.minimal_backoff_time,
+        delivery_slot_cost=int(transport_setting(transport, "delivery_slot_cost")),
+        delivery_slot_loan=int(transport_setting(transport, "delivery_slot_loan")),
+        delivery_slot_discount=int(transport_setting(transport, "delivery_slot_discount")),
+        minimum_delivery_slots=int(transport_setting(transport, "minimum_delivery_slots")),
     )

@@ -1,16 +1,24 @@
 cimport cython
 
 from fastrelay.qmgr.destination cimport Destination
+from fastrelay.qmgr.line cimport Line
 
 
 cdef class Transport:
     cdef public bytes name
-    cdef public object agent, settings, scheduler, clock, first, extra
+    cdef public object agent, settings, scheduler, clock, extra
+    cdef public Line first
     cdef public dict destinations, idle
     cdef public Py_ssize_t open_slots, slow_slots
 
     cpdef Destination destination(self, bytes next_hop, bytes recipient)
+    @cython.locals(destination=Destination)
+    cpdef Py_ssize_t slots_of_next(self, Py_ssize_t nobody)
     cpdef make_ready(self, Destination destination)
+    cpdef make_job_ready(self, list destinations, double since)
+    cdef _note_ready(self, Destination destination)
+    @cython.locals(destination=Destination, stood=bint)
+    cdef Destination _leave_line(self)
     cpdef slot_closed(self, Destination destination)
     cpdef bint has_room(self)
     @cython.locals(destination=Destination, now=double)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastrelay.borders import Agent
 from fastrelay.qmgr.destination import Destination
+from fastrelay.qmgr.line import Line
 from fastrelay.qmgr.settings import TransportSettings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Transport:
         self.clock = clock
         self.destinations: dict[bytes, Destination] = {}
         self.idle: dict[Destination, float] = {}  # since when, oldest first: kept for what they learnt
-        self.first: deque[Destination] = deque()  # waiting for their only slot
+        self.first = Line(self)  # waiting for their only slot
         self.extra: deque[Destination] = deque()  # waiting for one more
         self.open_slots = 0
         self.slow_slots = 0
@@ -55,18 +56,36 @@ class Transport:
         for destination in self.destinations.values():
             if settings.concurrency_limit:
                 destination.window = min(destination.window, settings.concurrency_limit)
-            if destination.fresh or destination.retried:
+            if destination.waiting():
                 self.make_ready(destination)
 
     # -- told by destinations --------------------------------------------------------------------
 
     def make_ready(self, destination: Destination) -> None:
         """Stands it in line for a slot, if it does not yet stand in the right one."""
-        line = self.extra if destination.slots else self.first
-        if destination.in_line is line or destination.in_line is self.first:
+        if destination.stands_in_line():
             return
-        destination.in_line = line  # an entry that it leaves behind in `extra` is skipped there
-        line.append(destination)
+        if destination.slots:
+            destination.in_extra = True
+            self.extra.append(destination)
+        else:
+            destination.in_first, destination.in_job = True, False
+            self.first.push(destination)
+        self._note_ready(destination)
+
+    def make_job_ready(self, destinations: list[Destination], since: float) -> None:
+        """For those that one message goes to: where nobody else waits for them, they have one turn together."""
+        first = [destination for destination in destinations if not destination.slots]
+        for destination in first:
+            destination.in_first, destination.in_job = True, len(first) > 1
+            self._note_ready(destination)
+        if first:
+            self.first.push_job(first, since)
+        for destination in destinations:
+            if destination.slots:
+                self.make_ready(destination)
+
+    def _note_ready(self, destination: Destination) -> None:
         self.idle.pop(destination, None)
         self.scheduler.transport_ready(self)
 
@@ -74,11 +93,11 @@ class Transport:
         self.open_slots -= 1
         if destination.slow:
             self.slow_slots -= 1
-        if destination.fresh or destination.retried:
+        if destination.waiting():
             self.make_ready(destination)
         else:
             self.note_idle(destination)
-        if self.first or self.extra:
+        if self.first.waiting or self.extra:
             self.scheduler.transport_ready(self)
 
     def wake_at(self, due: float, destination: Destination) -> None:
@@ -92,8 +111,10 @@ class Transport:
 
     def slots_of_next(self, nobody: int) -> int:
         """How many slots the destination has whose turn is next; `nobody` when none waits."""
-        if self.first:
+        if self.first.waiting:
             return 0
+        while self.extra and not self.extra[0].slots:
+            self._leave_line()
         return self.extra[0].slots if self.extra else nobody
 
     def slow_pool_is_full(self) -> bool:
@@ -105,20 +126,28 @@ class Transport:
     def open_slots_in_turn(self, budget: int) -> bool:
         """One slot a turn for each destination that wants one; True: the budget ended before the work."""
         now = self.clock()
-        while (self.first or self.extra) and self.has_room():
+        while (self.first.waiting or self.extra) and self.has_room():
             if not budget:
                 return True
-            line = self.first or self.extra
-            destination = line.popleft()
-            if destination.in_line is not line:
+            destination = self._leave_line()
+            if destination is None:
                 continue
-            destination.in_line = None
             if not destination.is_suspended(now) and destination.wants_slot(now):
                 budget -= 1
                 self._open_slot(destination, now)
             else:
                 self.note_idle(destination)
         return False
+
+    def _leave_line(self) -> Destination | None:
+        """The next one; None: it stands in another place by now, or nowhere."""
+        if self.first.waiting:
+            destination: Destination = self.first.pop()
+            stood, destination.in_first, destination.in_job = destination.in_first, False, False
+            return destination if stood else None
+        destination = self.extra.popleft()
+        destination.in_extra = False
+        return destination if destination.slots else None
 
     def _open_slot(self, destination: Destination, now: float) -> None:
         if not destination.slots:
@@ -134,11 +163,14 @@ class Transport:
         self.agent.open_slot(destination)
 
     def note_idle(self, destination: Destination) -> None:
-        if destination.in_line is None and destination not in self.idle and destination.is_idle():
+        if not destination.in_first and destination not in self.idle and destination.is_idle():
             self.idle[destination] = self.clock()
 
     def forget_idle(self, now: float, keep: float, limit: int) -> None:
         """Drops what was learnt about destinations without mail, oldest first; dead ones stay dead."""
+        for destination in self.extra:
+            destination.in_extra = destination.slots > 0
+        self.extra = deque(destination for destination in self.extra if destination.in_extra)
         for destination, since in list(self.idle.items()):
             if len(self.idle) <= limit and (now - since < keep or now < destination.suspended_until):
                 break

@@ -57,6 +57,23 @@ PARAMETERS = (
     ),
     integer("default_destination_recipient_limit", "50", "The most recipients of a delivery; 0: no limit."),
     integer("local_destination_recipient_limit", "1", "The most recipients of a local delivery."),
+    integer(
+        "default_delivery_slot_cost",
+        "5",
+        "Deliveries of a message that earn others one delivery before it; 0 and 1: none pass.",
+    ),
+    integer("default_delivery_slot_loan", "3", "Deliveries that may be had before they are earned."),
+    integer(
+        "default_delivery_slot_discount",
+        "50",
+        "Percent of the deliveries needed that may be had before they are earned.",
+        maximum=100,
+    ),
+    integer(
+        "default_minimum_delivery_slots",
+        "3",
+        "A message that cannot earn that many deliveries is never passed.",
+    ),
     time("default_destination_rate_delay", "0s", "The time between two deliveries to a destination."),
 )
 
@@ -68,4 +85,8 @@ TRANSPORT_SUFFIXES: tuple[str, ...] = (
     "destination_recipient_limit",
     "destination_rate_delay",
     "initial_destination_concurrency",
+    "delivery_slot_cost",
+    "delivery_slot_loan",
+    "delivery_slot_discount",
+    "minimum_delivery_slots",
 )
