@@ -12,12 +12,19 @@ import re
 from fastrelay.borders import Recipient
 from fastrelay.cleanup._address_header import AddressHeaders
 from fastrelay.cleanup._headers import ContentScanner, HeaderCleaner
+from fastrelay.cleanup._mime import MimeScanner
 from fastrelay.cleanup._recipients import unique
 from fastrelay.rewrite._address import Address, from_external, split_path
 from fastrelay.wire._parameters import mail_parameters, rcpt_parameters
 from fastrelay.wire._smtp import find_verb, is_utf8, is_xtext, read_number, words
 from fastrelay.wire.commands import Verb
-from reference import address_header_reference, address_reference, content_reference, headers_reference
+from reference import (
+    address_header_reference,
+    address_reference,
+    content_reference,
+    headers_reference,
+    mime_reference,
+)
 from support.dialogue import cut
 from support.receive_lab import BareWire, ReceiveLab
 
@@ -188,6 +195,24 @@ def address_header(data: bytes) -> None:
     assert ours.rewrite_header(b"To", value, False) == wanted
 
 
+def mime(data: bytes) -> None:
+    """The structure of a body in wire form, against the twin; two bytes of settings, the Content-Type, the lines."""
+    bits, limits, text = data[0] if data else 0, data[1] if data[1:] else 0, data[2:]
+    flags = ("want_headers", "want_lines", "report_eight_bit", "report_domain", "report_nesting", "disabled")
+    chosen = {
+        **{name: bool(bits >> place & 1) for place, name in enumerate(flags)},
+        "nesting_limit": 1 + (limits & 3),
+        "boundary_limit": (1, 2, 70, 2048)[limits >> 2 & 3],
+        "line_limit": (3, 10, 990, 2048)[limits >> 4 & 3],
+        "body_limit": (0, 1, 20, 51200)[limits >> 6],
+    }
+    value, *rest = text.replace(b"\r", b"").split(b"\n")
+    lines = [b"." + line if line.startswith(b".") else line for line in rest]
+    headers, body = [(b"content-type", value)], b"".join(line + b"\r\n" for line in lines)
+    found = MimeScanner(**chosen).scan(headers, body)
+    assert found == mime_reference.Scan(**chosen).run(headers, body)
+
+
 def recipients(data: bytes) -> None:
     """`address NUL original NUL orcpt NUL notify` and so on, the limit first."""
     limit, fields = data[0] if data else 0, data[1:].split(b"\0")
@@ -232,6 +257,11 @@ def seeds() -> dict[str, list[bytes]]:
         "address_header": [
             bytes([bits]) + b' "a b" <u@d> (c), g: x, y@[1.2];, a!b%c' for bits in (0, 15, 31, 63, 79, 127)
         ],
+        "mime": [
+            b"\x1f\xf0 multipart/mixed; boundary=a\n--a\nContent-Type: message/rfc822\n\nX: y\n z\n\nt\n--a--\n",
+            b"\x1f\x05multipart/digest (c); boundary=\"a\\b\"\n\n--ab\nA: b\n\n\xff\n..\n--ab--\n--\n",
+            b"\x2b\x40message/global\nContent-Transfer-Encoding: base64\n\nx\n",
+        ],
         "recipients": [b"\x02a@x\0A@x\0\0\1a@X\0a@x\0\0\1b\0c\0rfc822;d\0\0"],
     }  # fmt: skip
 
@@ -245,5 +275,6 @@ TARGETS = {
     "chunks": chunks,
     "headers": headers,
     "address_header": address_header,
+    "mime": mime,
     "recipients": recipients,
 }
