@@ -52,6 +52,8 @@ LINES += [
 HEADERS = [(b"content-type", b" multipart/mixed; boundary=a"), (b"content-type", b" message/rfc822")]
 HEADERS += [
     (b"content-transfer-encoding", b" base64"),
+    (b"content-transfer-encoding", b"8bit"),
+    (b"content-type", b"message/partial"),
     (b"content-type", b"text/plain"),
     (b"content-type", b"multipart/a; boundary=ab"),
 ]
@@ -112,7 +114,9 @@ def test_places_of_headers_and_lines():
         (b"multipart; boundary==", Kind.MULTIPART, False, [b"="]),
         (b"message/RFC822", Kind.MESSAGE, False, []),
         (b"message/global", Kind.GLOBAL, False, []),
-        (b"message/partial", Kind.OPAQUE, False, []),
+        (b"message/partial", Kind.SEVEN_BIT, False, []),
+        (b"message/External-Body; access-type=x", Kind.SEVEN_BIT, False, []),
+        (b"message/delivery-status", Kind.OPAQUE, False, []),
         (b"message", Kind.OPAQUE, False, []),
         (b"\"multipart\"/mixed; boundary=x", Kind.LEAF, False, []),
         (b"", Kind.LEAF, False, []),

@@ -89,8 +89,12 @@ class Scan:
                 self.found.append((Found.TOO_DEEP, start, end))
 
     def end_header(self, empty: bool) -> None:
-        domain = self.encoding in (Encoding.BASE64, Encoding.QUOTED_PRINTABLE)
-        if self.s.get("report_domain") and domain and self.kind in (Kind.MULTIPART, Kind.MESSAGE):
+        encoded = self.encoding in (Encoding.BASE64, Encoding.QUOTED_PRINTABLE)
+        wide = self.encoding in (Encoding.EIGHT_BIT, Encoding.BINARY)
+        wrong = (
+            encoded if self.kind in (Kind.MULTIPART, Kind.MESSAGE) else wide and self.kind is Kind.SEVEN_BIT
+        )
+        if self.s.get("report_domain") and wrong:
             self.found.append((Found.WRONG_DOMAIN, self.encoding, 0))
         self.state, self.offset = "body", 0
         if empty and self.kind in (Kind.MESSAGE, Kind.GLOBAL):

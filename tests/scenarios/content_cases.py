@@ -360,6 +360,16 @@ CASES += [
         "strict",
     ),
     Case(
+        "8bit partial",
+        header("Content-Type: message/Partial; id=x", "Content-Transfer-Encoding: 8bit"),
+        "strict",
+    ),
+    Case(
+        "binary external body in a part",
+        multipart("Content-Transfer-Encoding: binary\r\nContent-Type: message/external-body\r\n\r\nx"),
+        "strict",
+    ),
+    Case(
         "encoded message/other",
         header("Content-Type: message/other", "Content-Transfer-Encoding: base64"),
         "strict",
@@ -393,5 +403,10 @@ ADDRESSES += 'u@masq.example, x+ext@old.example, local, "quoted one"@old.example
 PLACES = ["From", "To", "Cc", "Sender", "Reply-To", "Errors-To", "Return-Receipt-To"]
 CASES += [Case(f"mapped {place}", f"{place}: {ADDRESSES}\r\n\r\nx\r\n".encode(), "maps") for place in PLACES]
 CASES += [
+    Case(
+        "masqueraded quotes",
+        header('Sender: "@@x.test:))."@h.masq.example', 'From: a"b c"@h.masq.example, "b c"@h.masq.example'),
+        "maps",
+    ),
     Case("nothing mapped in Subject", header("Subject: from@s.example", "X-To: to@r.example"), "maps"),
 ]

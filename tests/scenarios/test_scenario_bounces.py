@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from scenario_parts import Notice
+from scenario_parts import IS_ROOT, Notice
 
 from support.keeping_sink import KeepingSink, Kept
 from support.ports import free_port
-from support.relay import Fastrelay, until
+from support.relay import Fastrelay, MailSystem, Postfix, until
 
 
 def refusing(*codes: tuple[bytes, bytes]) -> Callable[[str, bytes], bytes | None]:
@@ -47,6 +47,20 @@ def sink(parts: tuple[Fastrelay, KeepingSink]) -> Iterator[KeepingSink]:
 
 def notices(sink: KeepingSink) -> list[Kept]:
     return [kept for kept in sink.messages if kept.sender.split()[0] == b"<>"]
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="Postfix must be started by root")
+@pytest.mark.parametrize(
+    ("kind", "orcpt"), [(Postfix, b"x+20y+2B@client.test"), (Fastrelay, b'"x+20y+2B"@client.test')]
+)
+def test_the_orcpt_of_a_notice_is_an_address(kind: type[MailSystem], orcpt: bytes) -> None:
+    """With its quotes, as the address of its RCPT has them; Postfix leaves them out there, and nowhere else."""
+    with (
+        KeepingSink(reply=refusing((b"nobody", b"550 5.1.1 no"))) as sink,
+        kind({"relayhost": sink.next_hop}) as relay,
+    ):
+        relay.send('"x y+"@client.test', "nobody@there.test")
+        assert sink.wait(1)[0].recipients == [b'<"x y+"@client.test> ORCPT=rfc822;' + orcpt]
 
 
 def test_a_refusal_makes_one_notice(relay: Fastrelay, sink: KeepingSink) -> None:

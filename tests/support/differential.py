@@ -90,6 +90,8 @@ def play(kind: type[MailSystem], plan: Plan) -> tuple[list[Seen], list[str]]:
         found = [one for one, _ in seen]
         by_id = {queue_id: one for one, queue_id in seen if queue_id}
         hide = {f":{server.port}": ":PORT" for server in (sink, elsewhere)}
+        for one in found:
+            one.replies = [replace_all(reply, hide) for reply in one.replies]
         warnings = read_log(replace_all(log, hide), by_id)
         for place, server in (("", sink), ("elsewhere ", elsewhere)):
             for kept in server.messages:
@@ -167,6 +169,8 @@ def show(kept: Kept, exact: bool) -> str:
     sender = fold(kept.sender.decode("latin1"))
     recipients = " ".join(sorted(fold(r.decode("latin1")) for r in kept.recipients))
     lines = kept.content if exact else kept.content.replace(b"\r\n", b"\n")
+    if sender.startswith("<>"):  # notice-orcpt in docs/differences.md
+        recipients = re.sub('ORCPT=rfc822;"(.*?)"@', r"ORCPT=rfc822;\1@", recipients)
     if sender.startswith("<>") and b"multipart/report" in lines:
         lines = b"(a notice)"
     sender = re.sub(r" SIZE=\d+" if exact else r" (SIZE=\d+|BODY=\w+)", "", sender)

@@ -37,6 +37,7 @@ cdef int LEAF = Kind.LEAF
 cdef int MULTIPART = Kind.MULTIPART
 cdef int MESSAGE = Kind.MESSAGE
 cdef int GLOBAL = Kind.GLOBAL
+cdef int SEVEN_BIT = Kind.SEVEN_BIT
 cdef int _live = 0
 
 
@@ -192,8 +193,7 @@ cdef class MimeScanner:
 
     cdef int end_header(self, bint empty_line) except -1:
         """A block of headers ends, with an empty line or without."""
-        if self.report_domain and self.encoding >= Encoding.BASE64 and (
-                self.kind == MULTIPART or self.kind == MESSAGE):
+        if self.report_domain and self.wrong_domain():
             self.found.append((Found.WRONG_DOMAIN, self.encoding, 0))
         self.offset = 0
         self.state = BODY
@@ -204,6 +204,11 @@ cdef class MimeScanner:
         elif self.kind == MULTIPART:
             self.begin(BODY, LEAF)
         return 0
+
+    cdef bint wrong_domain(self) except -1:
+        if self.kind == SEVEN_BIT:
+            return self.encoding == Encoding.EIGHT_BIT or self.encoding == Encoding.BINARY
+        return (self.kind == MULTIPART or self.kind == MESSAGE) and self.encoding >= Encoding.BASE64
 
     cdef void begin(self, int state, int kind) noexcept:
         self.state, self.kind = state, kind

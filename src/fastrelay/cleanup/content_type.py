@@ -22,6 +22,7 @@ class Kind(enum.IntEnum):
     MESSAGE = 2  # message/rfc822: a header comes next
     GLOBAL = 3  # message/global: as well, and it may be encoded
     OPAQUE = 4  # another message/ type
+    SEVEN_BIT = 5  # message/partial, message/external-body: they may not need 8 bits (RFC 2046 5.2.2, 5.2.3)
 
 
 class Encoding(enum.IntEnum):
@@ -40,7 +41,12 @@ ENCODINGS = {
     b"quoted-printable": Encoding.QUOTED_PRINTABLE,
 }
 ENCODING_NAMES = {code: name for name, code in ENCODINGS.items()}
-MESSAGE_KINDS = {b"rfc822": Kind.MESSAGE, b"global": Kind.GLOBAL}
+MESSAGE_KINDS = {
+    b"rfc822": Kind.MESSAGE,
+    b"global": Kind.GLOBAL,
+    b"partial": Kind.SEVEN_BIT,
+    b"external-body": Kind.SEVEN_BIT,
+}
 
 
 def read_content_type(value: bytes) -> tuple[Kind, bool, list[bytes]]:

@@ -50,7 +50,11 @@ class HeaderMaps:
             return external
         address = from_external(external)
         found = self._one_to_one.map(address, where, self.warnings)
-        return external if found is address or found == address else found.external
+        if found is address or found == address:
+            return external
+        if found.local == address.local and address.domain and found.domain:  # only that changes in the text
+            return external[: -len(address.domain)] + found.domain
+        return found.external
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ PARAMETERS = (
     yes_no(
         "strict_mime_encoding_domain",
         "no",
-        "Refuse multipart or message/rfc822 in base64 or quoted-printable.",
+        "Refuse multipart or message/rfc822 in base64 or quoted-printable, message/partial in 8bit.",
     ),
     text("content_filter", "", "The transport:next_hop that all received mail goes to instead of its own."),
 )
