@@ -105,16 +105,27 @@ class InFlight:
         return f"{len(self.kills)} kills, {known} in flight before them, {repeated} repeated"
 
 
-def free_shards(spool: Path) -> list[int]:
-    """Those whose worker is dead."""
-    found = []
-    for shard in shards_of(spool):
+def held_shards(spool: Path, pid: int) -> list[int]:
+    """Those that this worker has open."""
+    targets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            targets.add(os.readlink(link))
+    places = {shard: f"{spool.resolve()}/fastrelay/{shard:02x}" for shard in shards_of(spool)}
+    return [shard for shard, place in places.items() if any(t.startswith(place) for t in targets)]
+
+
+def are_free(spool: Path, shards: Iterable[int]) -> bool:
+    """Has nobody locked them any more?"""
+    for shard in shards:
         fd = os.open(spool / "fastrelay" / f"{shard:02x}", os.O_RDONLY)
-        with contextlib.suppress(BlockingIOError):
+        try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found.append(shard)
-        os.close(fd)
-    return found
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+    return True
 
 
 def shards_of(spool: Path) -> list[int]:

@@ -7,7 +7,17 @@ import random
 import signal
 
 import pytest
-from crash_parts import InFlight, TimedSink, family, free_shards, gone, kill, queued_labels, shards_of
+from crash_parts import (
+    InFlight,
+    TimedSink,
+    are_free,
+    family,
+    gone,
+    held_shards,
+    kill,
+    queued_labels,
+    shards_of,
+)
 
 from support.ledger import Senders, missing
 from support.relay import Fastrelay, until
@@ -19,15 +29,17 @@ VICTIMS = ("worker", "worker", "master", "worker", "worker", "all")
 def strike(relay: Fastrelay, victim: str, senders: Senders, chance: random.Random, flying: InFlight) -> None:
     """Kill, look at what is left in the queue, and see the relay come back."""
     assert relay.process is not None
+    until(lambda: len(relay.worker_pids()) == 2, relay.troubles)
     os.kill(relay.process.pid, signal.SIGSTOP)  # it starts nobody meanwhile
-    pids = family(relay)
+    pids, shards = family(relay), shards_of(relay.spool)
     if victim == "worker":
         worker = chance.choice(relay.worker_pids())
+        shards = held_shards(relay.spool, worker)
         when = kill([worker])
     else:
         when = kill(pids[:1] if victim == "master" else pids)
         gone(relay, pids)
-    shards = until(lambda: free_shards(relay.spool), relay.troubles)  # when its last thread is gone
+    until(lambda: are_free(relay.spool, shards), relay.troubles)  # when the last thread is gone
     slowest = senders.longest_wait()
     queued, problems = queued_labels(relay.spool, shards)
     assert problems == []
