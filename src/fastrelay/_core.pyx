@@ -164,6 +164,7 @@ cdef class Transaction:
     cdef readonly bytes queue_id
     cdef Address mapped_sender  # as they are stored; None: as the client gave them
     cdef list mapped_recipients
+    cdef tuple expanded  # recipients that are aliases and ask for NOTIFY=SUCCESS
     cdef tuple contents  # header, body and message ids, when the check of Stage.CONTENT has made them
     cdef bytes body  # when it is taken from the scanner before its time
     cdef bytes content_filter  # b"": the service's own; None: none at all
@@ -183,6 +184,7 @@ cdef class Transaction:
         self.queue_id = b""
         self.mapped_sender = None
         self.mapped_recipients = None
+        self.expanded = ()
         self.contents = self.body = None
         self.content_filter = b""
         self.hold = self.discard = False
@@ -840,9 +842,10 @@ cdef class ReceiveSession:
             self.abandon()
         return self._check_errors()
 
-    def map_envelope(self, Address sender not None, list recipients not None):
+    def map_envelope(self, Address sender not None, list recipients not None, tuple expanded=()):
         """For the check of Stage.CLEANUP: what is to be stored and not what the client said."""
-        self.transaction.mapped_sender, self.transaction.mapped_recipients = sender, recipients
+        cdef Transaction t = self.transaction
+        t.mapped_sender, t.mapped_recipients, t.expanded = sender, recipients, expanded
 
     def clean_header(self, inspector):
         """For the check of Stage.CONTENT: (header, message ids, hops), with each header shown to `inspector`."""
@@ -868,7 +871,7 @@ cdef class ReceiveSession:
     def set_recipients(self, list recipients not None):
         """For the check of Stage.CONTENT: who gets the message."""
         cdef Transaction t = self.transaction
-        self.map_envelope(t.sender if t.mapped_sender is None else t.mapped_sender, recipients)
+        self.map_envelope(t.sender if t.mapped_sender is None else t.mapped_sender, recipients, t.expanded)
 
     def set_fate(self, bint hold, bint discard, bytes content_filter):
         """For the check of Stage.CONTENT: where the message goes. `content_filter` None: through none at all."""
@@ -940,7 +943,7 @@ cdef class ReceiveSession:
         return Envelope(
             sender.external, recipients, self._now, size, t.flags | self._scanner.flags, t.envid, message_id,
             self.client.name, self.client.address, self.helo, self.with_protocol, 0,
-            content_filter, t.hold)
+            content_filter, t.hold, t.expanded)
 
     @property
     def with_protocol(self):

@@ -16,6 +16,7 @@ cdef class Envelope:
     cdef public object notice_of
     cdef public bytes content_filter
     cdef public bint hold
+    cdef public tuple expanded
 
 
 cdef class Route:
@@ -28,6 +29,7 @@ cdef class Outcome:
     cdef public bytes dsn, text, relay
     cdef public double setup_delay, transmission_delay
     cdef public bytes remote_mta, diagnostic, action
+    cdef public bint notice
 
 
 cdef class QueuedMessage:

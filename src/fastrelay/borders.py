@@ -67,6 +67,7 @@ class Envelope:
     notice_of: int = 0  # message_id number of the message that this is the notice of; 0: not a notice
     content_filter: bytes = b""  # transport:next_hop that every recipient goes to instead of its own
     hold: bool = False  # it is to be put on hold as it arrives; not stored
+    expanded: tuple[Recipient, ...] = ()  # aliases that NOTIFY=SUCCESS asked about; members stand for them
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class Outcome:
     transmission_delay: float = 0.0
     remote_mta: bytes = b""  # "mx.example", for Remote-MTA: dns;
     diagnostic: bytes = b""  # "550 5.1.1 no such user", for Diagnostic-Code: smtp;
-    action: bytes = b""  # the DSN's Action when it is not what `status` says: relayed, delivered, expanded
+    action: bytes = b""  # the DSN's Action when SENT; b"": the next hop tells (RFC 3461 5.2.2)
+    notice: bool = False  # SENT, and the sender is to be told
 
 
 @dataclass(eq=False)

@@ -242,7 +242,8 @@ def test_the_end_of_the_chain_is_said() -> None:
     settings = settings_with()
     assert addressee(settings, b"Double-Bounce@relay.lab.EXAMPLE") is Addressee.NOBODY_EVER
     assert discard_text(settings, b"double-bounce@relay.lab.example", b"Q") == (
-        b"Q: undeliverable postmaster notification discarded"
+        True,
+        b"Q: undeliverable postmaster notification discarded",
     )
     assert addressee(settings, b"") is Addressee.NOBODY
     assert discard_text(settings, b"", b"Q") is None

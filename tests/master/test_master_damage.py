@@ -23,9 +23,9 @@ def test_no_notice_about_damaged_contents():
 
     settled = []
     notifier = Notifier(None, None, None, None, None, None, settled.append, None)
-    envelope = SimpleNamespace(recipients=[Recipient(b"a@x.test", b"a@x.test")])
+    envelope = SimpleNamespace(recipients=[Recipient(b"a@x.test", b"a@x.test")], expanded=())
     message = SimpleNamespace(envelope=envelope, content=None, load=load)
-    notifier.bounce(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
+    notifier.notify(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
     assert settled == [message]
 
 
@@ -82,7 +82,7 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
         def new_id(self, now, beside=0):
             return 1
 
-        def append_notice(self, number, envelope, content, done):
+        def append_notice(self, number, envelope, content, settles, done):
             self.notices += 1
             done("entry" if self.room else None)
 
@@ -99,9 +99,12 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
         _2bounce_notice_recipient="postmaster",
         bounce_notice_recipient="postmaster",
         bounce_size_limit=50000,
+        delay_notice_recipient="postmaster",
+        delay_warning_time=0.0,
         double_bounce_sender="double-bounce",
         enable_long_queue_ids=False,
         mail_name="Postfix",
+        maximal_queue_lifetime=432000.0,
         myhostname="mx.test",
         myorigin="mx.test",
         notify_classes=("bounce",),
@@ -118,7 +121,7 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
     )
     envelope = Envelope(b"s@x.test", [Recipient(b"a@x.test", b"a@x.test")], 0.0)
     message = QueuedMessage(SimpleNamespace(message_id=1), b"OLD", envelope, [b"Subject: x\r\n\r\n"], None)
-    notifier.bounce(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
+    notifier.notify(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
     again.pop()()
     assert (disk.notices, disk.copies, settled) == (2, 0, [])
     disk.room = True

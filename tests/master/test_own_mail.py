@@ -33,7 +33,7 @@ class Mapping:
         if self.how == "never":
             raise MappingFailed(Trouble.LOOKUP, warnings)
         twice = [Recipient(b"b@x.test", recipients[0].original)] * 2
-        return Mapped(Address(b"s", b"x.test"), twice, warnings)
+        return Mapped(Address(b"s", b"x.test"), twice, warnings, [])
 
     async def answer(self):
         return b""

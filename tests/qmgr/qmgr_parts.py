@@ -20,6 +20,8 @@ DEFAULTS = {
     "maximal_backoff_time": 4000.0,
     "maximal_queue_lifetime": 432000.0,
     "bounce_queue_lifetime": 432000.0,
+    "delay_warning_time": 0.0,
+    "confirm_delay_cleared": False,
     "queue_run_delay": 300.0,
     "transport_retry_time": 60.0,
     "defer_transports": (),
@@ -69,6 +71,8 @@ class Entry:
         self.verdicts: dict[int, Outcome] = {}
         self.gone: set[int] = set()
         self.count = len(envelope.recipients)
+        self.warned = False
+        self.owes_expansion = bool(envelope.expanded)
 
     def pending_recipients(self) -> list[int]:
         failed = set(self.failed_recipients())
@@ -76,10 +80,13 @@ class Entry:
 
     def is_pending(self, i: int) -> bool:
         verdict = self.verdicts.get(i)
-        return i not in self.gone and (verdict is None or verdict.status not in FAILED)
+        return i not in self.gone and (verdict is None or verdict.status is Status.DEFERRED)
 
     def failed_recipients(self) -> list[int]:
-        return [i for i, o in self.verdicts.items() if o.status in FAILED and i not in self.gone]
+        """Bounced, expired, or sent with a notice due."""
+        return [
+            i for i, o in self.verdicts.items() if (o.status in FAILED or o.notice) and i not in self.gone
+        ]
 
 
 def is_live(entry: Entry) -> bool:
@@ -107,7 +114,7 @@ class RecordingSpool:
         for outcome in outcomes:
             assert entry.is_pending(outcome.recipient)
             entry.verdicts[outcome.recipient] = outcome
-            if outcome.status is Status.SENT:
+            if outcome.status is Status.SENT and not outcome.notice:
                 entry.gone.add(outcome.recipient)
             elif outcome.status is Status.DEFERRED:
                 assert next_try > 0
@@ -118,12 +125,13 @@ class RecordingSpool:
                 entry.state = State.DEFERRED
         self._done(entry)
 
-    def settle(self, entry: Entry) -> None:
-        entry.gone.update(entry.failed_recipients())
+    def settle(self, entry: Entry, recipients: Sequence[int]) -> None:
+        entry.gone.update(recipients)
+        entry.owes_expansion = False
         self._done(entry)
 
     def _done(self, entry: Entry) -> None:
-        if len(entry.gone) == entry.count:
+        if len(entry.gone) == entry.count and not entry.owes_expansion:
             entry.state = State.DONE
             self.entries.pop(entry.message_id, None)
 
@@ -223,6 +231,7 @@ class House:
         self.lines: list[bytes] = []
         self.outcomes: list[tuple[bytes, Outcome]] = []
         self.notices = []
+        self.late: list[list[Outcome] | None] = []
         self.settle_at_once = True
         self.pump_wanted = False
         self.beside: list[Coroutine[Any, Any, None]] = []
@@ -264,13 +273,14 @@ class House:
     def want_pump(self) -> None:
         self.pump_wanted = True
 
-    def bounce(self, message, failed) -> None:
-        self.notices.append((message, failed))
+    def bounce(self, message, due, late) -> None:
+        self.notices.append((message, due))
+        self.late.append(late)
         if self.settle_at_once:
             self.settle(message)
 
     def settle(self, message) -> None:
-        self.spool.settle(message.entry)
+        self.spool.settle(message.entry, message.entry.failed_recipients())
         self.manager.settled(message)
 
     def accept(self, *recipients: bytes, sender: bytes = b"s@x.test", arrival: float | None = None) -> Entry:

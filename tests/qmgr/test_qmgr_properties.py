@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
 
     def settle(self, message):
         if message.entry.state is not State.DONE:
-            self.house.spool.settle(message.entry)
+            self.house.spool.settle(message.entry, message.entry.failed_recipients())
         self.house.manager.settled(message)
 
     @precondition(lambda self: self.entries)

@@ -5,7 +5,7 @@ import time
 
 from qmgr_parts import Damaged, House, State
 
-from fastrelay.borders import Envelope, Recipient, Status
+from fastrelay.borders import Envelope, Notify, Outcome, Recipient, Status
 from fastrelay.queue import _record as record
 from fastrelay.queue import spool as spools
 from fastrelay.queue.settings import QueueSettings
@@ -31,8 +31,9 @@ class RealHouse(House):
         super().__init__(spool=spool, now=time.time(), is_live=lambda entry: entry.state in LIVE, **settings)
         self.manager.recovered(list(spool.entries.values()))
 
-    def accept(self, *recipients):
-        envelope = Envelope(b"s@x.test", [Recipient(r) for r in recipients], self.now, size=100)
+    def accept(self, *recipients, notify=0):
+        people = [Recipient(r, notify=notify) for r in recipients]
+        envelope = Envelope(b"s@x.test", people, self.now, size=100)
         content, entries = [b"Subject: x\r\n\r\nhello\r\n"], []
         self.spool.append(self.spool.new_id(self.now), envelope, content, entries.append)
         end = time.monotonic() + 60
@@ -131,3 +132,28 @@ def test_hold_release_and_delete(tmp_path):
 
 def test_states_of_the_recording_spool_are_the_real_ones():
     assert {state.name for state in State} <= {state.name for state in record.State}
+
+
+def test_a_success_that_was_not_yet_told_is_told_after_a_restart(tmp_path):
+    house = RealHouse(tmp_path)
+    house.settle_at_once = False
+    house.accept(b"a@one.test", notify=int(Notify.SUCCESS))
+    house.pump()
+    house.agent.take_all()
+    ((_, delivery),) = house.agent.taken
+    sent = Outcome(0, Status.SENT, b"2.0.0", b"250 Ok", b"mx", action=b"relayed")
+    house.manager.report(delivery, [sent])
+    assert len(house.notices) == 1  # and then the process ends
+    house.stop()
+    house = RealHouse(tmp_path)
+    house.settle_at_once = False
+    house.pump()
+    ((message, due),) = house.notices
+    assert due == [(0, sent)] and sent.notice
+    house.settle(message)
+    assert house.lines[-1].endswith(b": removed") and not house.agent.taken
+    house.stop()
+    house = RealHouse(tmp_path)
+    house.pump()
+    assert not house.notices and not house.spool.entries
+    house.stop()

@@ -145,7 +145,7 @@ def test_failed_recipients_may_end_without_a_notice(tmp_path: Path) -> None:
     entry = lab.store(envelope(recipients=2), [b"x"])
     lab.spool.record(entry, [outcome(0, BOUNCED), outcome(1, SENT)])
     assert entry.message_id in lab.spool.entries
-    lab.spool.settle(entry)
+    lab.spool.settle(entry, entry.failed_recipients())
     assert entry.state is State.DONE and not lab.spool.entries
     lab.stop()
     lab = Lab(tmp_path)

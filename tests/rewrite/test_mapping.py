@@ -279,6 +279,8 @@ def test_success_ends_with_the_expansion(notify, kept):
     mapping = make_envelope(aliases="inline:{a@x.test=b@x.test}")
     given = Recipient(b"a@x.test", b"a@x.test", notify=notify)
     assert recipients(mapping, given) == [("b@x.test", "a@x.test", kept)]
+    told = mapping.map(from_external(b"s@x.test"), [given], True).expanded
+    assert told == ([given] if notify & Notify.SUCCESS else [])
     plain = Recipient(b"z@x.test", b"z@x.test", notify=notify)
     assert recipients(mapping, plain) == [("z@x.test", "z@x.test", notify)]
 

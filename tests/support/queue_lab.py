@@ -80,7 +80,9 @@ class Lab:
 
     def notice(self, envelope: Envelope, beside: int = 0) -> int:
         message = self.spool.new_id(time.time(), beside)
-        self.spool.append_notice(message, envelope, [b"notice\r\n"], self._done)
+        about = self.spool.entries.get(envelope.notice_of)
+        settles = about.failed_recipients() if about is not None else []
+        self.spool.append_notice(message, envelope, [b"notice\r\n"], settles, self._done)
         return message
 
     def until(self, ready: Callable[[], bool], seconds: float = 60.0) -> None:

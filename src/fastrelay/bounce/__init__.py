@@ -1,13 +1,18 @@
-"""Non-delivery notices: who gets one, and what it says."""
+"""Notices of failure, delay and success: who gets one, and what it says."""
 
 from fastrelay.bounce.notices import Notice, make_notice, make_postmaster_copy
 from fastrelay.bounce.settings import BounceSettings
+from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS, Template
 from fastrelay.bounce.verdicts import Addressee, addressee, discard_text, to_report
 
 __all__ = [
+    "DELAY",
+    "FAILURE",
+    "SUCCESS",
     "Addressee",
     "BounceSettings",
     "Notice",
+    "Template",
     "addressee",
     "discard_text",
     "make_notice",

@@ -431,6 +431,7 @@ cdef class Dialogue:
         cdef double taken = self.last_reply - t.began
         cdef double setup = self.setup_delay if t.position == 1 else 0.0
         cdef list recipients = t.delivery.recipients
+        cdef bytes action = b"" if self.dsn else b"relayed"  # RFC 3461 5.2.2: who knows DSN tells of success
         if size >= 9 and said[4:10] == b"2.0.0 ":
             dsn = b"2.0.0"
         else:
@@ -438,7 +439,7 @@ cdef class Dialogue:
         for i in t.todo:
             if t.outcomes[i] is None:
                 t.outcomes[i] = Outcome(
-                    recipients[i], SENT, dsn, said, self.relay, setup, taken, self.host, said
+                    recipients[i], SENT, dsn, said, self.relay, setup, taken, self.host, said, action
                 )
         return 0
 

@@ -13,4 +13,7 @@ class DiscardAgent(SlotAgent):
 
     async def _discard(self, delivery: Delivery) -> list[Outcome]:
         dsn, text = split_dsn(delivery.next_hop, b"2.0.0")
-        return [Outcome(recipient, Status.SENT, dsn, text) for recipient in delivery.recipients]
+        return [
+            Outcome(recipient, Status.SENT, dsn, text, action=b"delivered")
+            for recipient in delivery.recipients
+        ]

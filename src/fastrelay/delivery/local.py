@@ -130,7 +130,9 @@ class LocalAgent(SlotAgent):
         queue_id = await self._parts.forward(message, recipient, alias.addresses, header, alias.owner)
         if queue_id is None:
             return Result(b"4.3.0", b"unable to forward message")
-        return Result(b"2.0.0", b"forwarded as " + queue_id)
+        # RFC 3461 5.2.7.3: what has an owner is a mailing list
+        action = b"delivered" if alias.owner else b"expanded"
+        return Result(b"2.0.0", b"forwarded as " + queue_id, action=action)
 
     def _prepends(self) -> bool:
         return "forward" in self._settings.prepend_delivered_header

@@ -52,6 +52,7 @@ class Result:
     dsn: bytes
     text: bytes
     warnings: tuple[bytes, ...] = ()
+    action: bytes = b"delivered"  # RFC 3464 2.3.3, for what is sent
 
 
 class Mailboxes(Protocol):
@@ -124,9 +125,7 @@ def deliver_as_owner(mailbox: Mailbox, data: bytes, settings: MailboxSettings) -
 def make_outcome(recipient: int, result: Result, relay: bytes, seconds: float) -> Outcome:
     """The status code's class says what became of it."""
     status = {b"2": Status.SENT, b"4": Status.DEFERRED, b"5": Status.BOUNCED}[result.dsn[:1]]
-    action = b"delivered" if status is Status.SENT and relay != b"none" else b""
-    if result.text.startswith(b"forwarded as ") and status is Status.SENT:
-        action = b"expanded"
+    action = result.action if status is Status.SENT else b""
     return Outcome(recipient, status, result.dsn, result.text, relay, 0.0, seconds, action=action)
 
 

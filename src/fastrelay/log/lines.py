@@ -34,6 +34,7 @@ __all__ = [
     "removed",
     "resent_message_id",
     "sender_notice",
+    "success_notice_omitted",
 ]
 
 NOQUEUE = b"NOQUEUE"
@@ -78,12 +79,18 @@ def refusal(
     )
 
 
-def sender_notice(queue_id: bytes, notice_id: bytes) -> bytes:
-    return b"%b: sender non-delivery notification: %b" % (queue_id, notice_id)
+def sender_notice(queue_id: bytes, notice_id: bytes, kind: bytes = b"non-delivery") -> bytes:
+    """`kind`: non-delivery, delay, delivery status."""
+    return b"%b: sender %b notification: %b" % (queue_id, kind, notice_id)
 
 
-def postmaster_notice(queue_id: bytes, notice_id: bytes) -> bytes:
-    return b"%b: postmaster non-delivery notification: %b" % (queue_id, notice_id)
+def postmaster_notice(queue_id: bytes, notice_id: bytes, kind: bytes = b"non-delivery") -> bytes:
+    return b"%b: postmaster %b notification: %b" % (queue_id, kind, notice_id)
+
+
+def success_notice_omitted(queue_id: bytes, bounces: bytes) -> bytes:
+    """`bounces`: what the message is itself, single-bounce or double-bounce."""
+    return b"%b: not sending trace/success notification for %b message" % (queue_id, bounces)
 
 
 def notice_discarded(queue_id: bytes) -> bytes:

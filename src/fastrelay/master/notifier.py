@@ -1,27 +1,58 @@
-"""From "these recipients failed" to a notice in the queue: what the queue manager calls as `bounce`.
+"""From what became of recipients to notices in the queue: what the queue manager calls as `bounce`.
 
-The notice and the fact that it settles the failed recipients become durable in one record, so a crash
-leaves either the failed recipients or the notice, never both and never neither.
+At the end of a pass: a notice of what failed, one of what NOTIFY=SUCCESS wants to be told, one of a delay, one
+after the other. A notice and the fact that it settles those it tells of become durable in one record, so a
+crash leaves either what is to be told or the notice, never both and never neither.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from fastrelay.borders import Envelope, Outcome
+from fastrelay.borders import Content, Envelope, Outcome, Status
 from fastrelay.bounce.notices import Notice, make_notice, make_postmaster_copy
 from fastrelay.bounce.settings import BounceSettings
-from fastrelay.bounce.verdicts import discard_text
+from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS, Template
+from fastrelay.bounce.verdicts import Told, discard_text
 from fastrelay.log.maillog import MailLog
 from fastrelay.master.own_mail import OwnMail
-from fastrelay.queue._record import CorruptRecord
+from fastrelay.queue._record import DELAY_TOLD, EXPANSION_TOLD, CorruptRecord
 from fastrelay.queue.spool import Spool
 
 Accepted = Callable[[Any, Notice, bytes], None]
+EXPANDED = Outcome(0, Status.SENT, b"2.0.0", b"alias expanded", action=b"expanded")
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A notice to be made: of what, and what of the message it settles."""
+
+    template: Template
+    told: list[Told]
+    settles: list[int]
+
+
+def errands(message: Any, due: Sequence[tuple[int, Outcome]], late: Sequence[Outcome] | None) -> list[Errand]:
+    """In Postfix's order."""
+    recipients = message.envelope.recipients
+    made = []
+    failed = [each for each in due if each[1].status is not Status.SENT]
+    if failed:
+        told = [(recipients[index], outcome) for index, outcome in failed]
+        made.append(Errand(FAILURE, told, [index for index, _ in failed]))
+    sent = [each for each in due if each[1].status is Status.SENT]
+    expands = message.envelope.expanded and message.entry.owes_expansion
+    if sent or expands:
+        aliases = [(alias, EXPANDED) for alias in message.envelope.expanded] if expands else []
+        told = aliases + [(recipients[index], outcome) for index, outcome in sent]
+        made.append(Errand(SUCCESS, told, [index for index, _ in sent] + [EXPANSION_TOLD] * bool(expands)))
+    if late:
+        made.append(Errand(DELAY, [(recipients[each.recipient], each) for each in late], [DELAY_TOLD]))
+    return made
 
 
 class Notifier:
@@ -50,71 +81,96 @@ class Notifier:
         self._settled = settled
         self._later = later
 
-    def bounce(self, message: Any, failed: list[tuple[int, Outcome]]) -> None:
-        envelope = message.envelope
-        failures = [(envelope.recipients[index], outcome) for index, outcome in failed]
+    def notify(
+        self, message: Any, due: Sequence[tuple[int, Outcome]], late: Sequence[Outcome] | None = None
+    ) -> None:
+        """`due`: what is to be told of recipients that ended, `late`: of those that are delayed."""
+        self._go_on(message, errands(message, due, late))
+
+    def _go_on(self, message: Any, left: list[Errand]) -> None:
+        if not left:
+            self._settled(message)
+            return
         try:
             content = message.content if message.content is not None else message.load()
         except CorruptRecord:  # the queue has set it aside and said so
             self._settled(message)
             return
+        self._run(message, left, content)
+
+    def _run(self, message: Any, left: list[Errand], content: Content) -> None:
+        errand = left[0]
         now = time.time()
         number = message.entry.message_id
         notice_number = self._spool.new_id(now, beside=number)
         notice_id = self._queue_name(notice_number)
         notice = make_notice(
-            self.settings, envelope, failures, content, now, message.queue_id, notice_id, number
+            self.settings,
+            message.envelope,
+            errand.told,
+            content,
+            now,
+            message.queue_id,
+            notice_id,
+            number,
+            errand.template,
         )
+        copy = partial(self._copy_to_postmaster, message, errand, content, now)
         if notice is None:
-            self._end_quietly(message)
-        else:
-            self._log.line(b"cleanup", b"%b: message-id=%b" % (notice_id, notice.envelope.message_id))
-            copy = partial(self._copy_to_postmaster, message, failures, content, now)
+            self._end_quietly(message, errand)
+            copy()
+            self._go_on(message, left[1:])
+            return
+        self._log.line(b"cleanup", b"%b: message-id=%b" % (notice_id, notice.envelope.message_id))
 
-            def store(mapped: Envelope) -> None:
-                mine = replace(notice, envelope=mapped)
-                done = self._when_durable(message, failed, mine, notice_id, copy)
-                self._spool.append_notice(notice_number, mapped, notice.content, done)
+        def store(mapped: Envelope) -> None:
+            mine = replace(notice, envelope=mapped)
+            done = self._when_durable(message, left, mine, notice_id, copy)
+            self._spool.append_notice(notice_number, mapped, notice.content, errand.settles, done)
 
-            self._own_mail.map_then(
-                notice.envelope,
-                notice_id,
-                store,
-                lambda: self._later(lambda: self.bounce(message, failed)),
-            )
+        self._own_mail.map_then(
+            notice.envelope, notice_id, store, lambda: self._later(lambda: self._go_on(message, left))
+        )
 
     def _when_durable(
         self,
         message: Any,
-        failed: list[tuple[int, Outcome]],
+        left: list[Errand],
         notice: Notice,
         notice_id: bytes,
         copy: Callable[[], None],
     ) -> Callable[[Any], None]:
         def done(entry: Any) -> None:
             if entry is None:
-                self._later(lambda: self.bounce(message, failed))
+                self._later(lambda: self._go_on(message, left))
                 return
             self._log.line(b"bounce", notice.log_text)
             self._accepted(entry, notice, notice_id)
             copy()  # once, however often a full disk refused the notice
-            self._settled(message)
+            self._go_on(message, left[1:])
 
         return done
 
-    def _end_quietly(self, message: Any) -> None:
+    def _end_quietly(self, message: Any, errand: Errand) -> None:
         """Nobody is to be told."""
-        text = discard_text(self.settings, message.envelope.sender, message.queue_id)
+        text = discard_text(self.settings, message.envelope.sender, message.queue_id, errand.template)
         if text is not None:
-            self._log.warning(b"bounce", text)
-        self._spool.settle(message.entry)
-        self._settled(message)
+            say = self._log.warning if text[0] else self._log.line
+            say(b"bounce", text[1])
+        self._spool.settle(message.entry, errand.settles)
 
-    def _copy_to_postmaster(self, message: Any, failures: Any, content: Any, now: float) -> None:
+    def _copy_to_postmaster(self, message: Any, errand: Errand, content: Content, now: float) -> None:
         number = self._spool.new_id(now)
         queue_id = self._queue_name(number)
         copy = make_postmaster_copy(
-            self.settings, message.envelope, failures, content, now, message.queue_id, queue_id
+            self.settings,
+            message.envelope,
+            errand.told,
+            content,
+            now,
+            message.queue_id,
+            queue_id,
+            errand.template,
         )
         if copy is None:
             return

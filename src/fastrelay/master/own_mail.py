@@ -33,7 +33,7 @@ def forwarded(
         for address in addresses
     ]
     sender = owner or old.sender
-    return replace(old, sender=sender, recipients=recipients, arrival=now, size=old.size + added)
+    return replace(old, sender=sender, recipients=recipients, arrival=now, size=old.size + added, expanded=())
 
 
 def as_mapped(recipient: Recipient) -> Recipient:

@@ -153,7 +153,7 @@ class Worker:
             queue_id=self.passage.queue_name,
             log=self.log.line,
             log_outcome=self.passage.log_outcome,
-            bounce=lambda message, failed: self.notifier.bounce(message, failed),
+            bounce=lambda message, due, late: self.notifier.notify(message, due, late),
             schedule_pump=lambda: self.poller.soon(self._pump),
             run=self._run_beside,
             clock=self._clock,

@@ -1,6 +1,6 @@
 cimport cython
 
-from fastrelay.borders cimport Delivery
+from fastrelay.borders cimport Delivery, Outcome
 from fastrelay.qmgr.activation cimport Activation
 from fastrelay.qmgr.active cimport ActiveQueue
 from fastrelay.qmgr.destination cimport Destination
@@ -27,8 +27,10 @@ cdef class QueueManager:
     cdef _start(self, ActiveMessage message, pending, bint unparked=*, bint flushed=*)
     @cython.locals(destination=Destination, message=ActiveMessage, now=double)
     cpdef report(self, Delivery delivery, list outcomes)
+    @cython.locals(outcome=Outcome)
     cdef _conclude(self, ActiveMessage message, delivery, list outcomes)
     cdef _end_pass(self, ActiveMessage message, list ended)
+    cdef list _expire(self, ActiveMessage message)
     cdef _leave(self, ActiveMessage message)
     cdef _deactivate(self, ActiveMessage message)
     cdef _log_active(self, ActiveMessage message)

@@ -113,6 +113,7 @@ class QueueManager:
             partial(self._spool.read_content, entry),
             self._clock(),
             retried,
+            retried and self._settings.confirm_delay_cleared and entry.warned,
         )
 
     def _activate_stored(self, entry: Any, source: Source, unparked: bool = False) -> None:
@@ -124,18 +125,18 @@ class QueueManager:
             return  # the queue has set it aside and said so
         retried = source is not Source.INCOMING
         message = self._make(entry, envelope, None, b"", retried)
-        failed = entry.failed_recipients()
-        if failed:  # a notice was due when the last process ended, or the message was held meanwhile
-            message.failed = list(self._reasons(entry, failed))
+        due = entry.failed_recipients()
+        if due:  # a notice was due when the last process ended, or the message was held meanwhile
+            message.due = list(self._reasons(entry, due))
         self._start(message, entry.pending_recipients(), unparked, source is Source.FLUSHED)
 
-    def _reasons(self, entry: Any, failed: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
-        """Why these recipients failed, as far as the queue still knows."""
+    def _reasons(self, entry: Any, due: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
+        """What became of these recipients, as far as the queue still knows."""
         try:
             notes = self._spool.read_notes(entry)
         except self._around.unreadable:
             notes = {}
-        for index in failed:
+        for index in due:
             yield index, notes.get(index) or verdicts.forgotten(index)
 
     def _start(
@@ -198,7 +199,7 @@ class QueueManager:
         destination, message = delivery.destination, delivery.message
         destination.finished(now - delivery.started)
         message.in_flight -= 1
-        if message.pending == 1 and len(outcomes) == 1 and outcomes[0].status is Status.SENT:
+        if message.pending == 1 and len(outcomes) == 1 and message.ends_with(outcomes[0]):
             message.pending = 0  # the short way for what happens nearly always
             self._around.log_outcome(delivery, outcomes[0])
             if message.fate is None:
@@ -229,13 +230,15 @@ class QueueManager:
             self._around.log_outcome(delivery, outcome)
             if status is Status.SENT:
                 ended.append(outcome)
+                if not message.ends_with(outcome):
+                    outcome.notice = True
+                    message.tell(outcome)
             elif status is Status.DEFERRED:
                 message.deferred = message.deferred or []
                 message.deferred.append(outcome)
             else:
                 ended.append(outcome)
-                message.failed = message.failed or []
-                message.failed.append((outcome.recipient, outcome))
+                message.tell(outcome)
         message.pending -= 1
         if message.fate is not None:
             self._conclude_dropped(message, ended)
@@ -245,7 +248,8 @@ class QueueManager:
             self._spool.record(message.entry, ended)
 
     def _end_pass(self, message: ActiveMessage, ended: list[Outcome]) -> None:
-        """All deliveries are reported: a notice, another try, or the end."""
+        """All deliveries are reported: notices, another try, or the end."""
+        late = None
         if message.deferred:
             now = self._clock()
             envelope = message.envelope
@@ -256,27 +260,26 @@ class QueueManager:
                     self._settings, envelope.arrival, now, self._around.random()
                 )
                 ended = ended + message.deferred
+                if message.is_late(now, self._settings.delay_warning_time):
+                    late = message.deferred
         if ended:
             self._spool.record(message.entry, ended, message.next_try)
-        if message.failed:
+        if message.due or late or (message.envelope.expanded and message.entry.owes_expansion):
             message.bouncing = True
-            self._around.bounce(message, message.failed)
+            self._around.bounce(message, message.due or [], late)
         else:
             self._leave(message)
 
     def _expire(self, message: ActiveMessage) -> list[Outcome]:
-        self._log(
-            b"qmgr",
-            b"%b: from=<%b>, status=expired, returned to sender"
-            % (message.queue_id, message.envelope.sender),
-        )
+        self._log(b"qmgr", lines.expired(message.queue_id, message.envelope.sender))
         assert message.deferred is not None
         expired = verdicts.expire(message.deferred)
-        message.failed = (message.failed or []) + [(outcome.recipient, outcome) for outcome in expired]
+        for outcome in expired:
+            message.tell(outcome)
         return expired
 
     def settled(self, message: ActiveMessage) -> None:
-        """The notice that bounce() was asked for is in the queue, or none was due."""
+        """The notices that bounce() was asked for are in the queue, or none was due."""
         message.bouncing = False
         if message.fate is not None:
             self._wind_down(message)

@@ -10,10 +10,12 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastrelay.borders import Content, Delivery, Envelope, Outcome, QueuedMessage
+from fastrelay.borders import Content, Delivery, Envelope, Notify, Outcome, QueuedMessage, Status
 
 if TYPE_CHECKING:
     from fastrelay.qmgr.destination import Destination
+
+SENT, SUCCESS, DELAY = Status.SENT, int(Notify.SUCCESS), int(Notify.DELAY)
 
 
 class Fate(enum.Enum):
@@ -34,7 +36,9 @@ class ActiveMessage(QueuedMessage):
         load: Callable[[], Content],
         activated: float,
         retried: bool,
+        confirms: bool = False,
     ) -> None:
+        """`confirms`: its sender has heard of a delay, and is to hear of its end."""
         self.entry = entry
         self.queue_id = queue_id
         self.envelope = envelope
@@ -44,14 +48,38 @@ class ActiveMessage(QueuedMessage):
         self.pending = 0
         self.in_flight = 0
         self.retried = retried
+        self.confirms = confirms
         self.total = 0  # recipients of this pass
         self.kept = 0  # bytes of contents that count against the memory limit
-        self.failed: list[tuple[int, Outcome]] | None = None
+        self.due: list[tuple[int, Outcome]] | None = None  # what a notice has to tell when the pass ends
         self.deferred: list[Outcome] | None = None
         self.parked_at: Destination | None = None  # some recipients wait outside the active queue for it
         self.bouncing = False  # waits for settled()
         self.fate: Fate | None = None
         self.next_try = 0.0
+
+    def ends_with(self, outcome: Outcome) -> bool:
+        """Is the recipient sent, and nobody to be told so by us? Of NOTIFY=SUCCESS the next hop may tell."""
+        if outcome.status is not SENT:
+            return False
+        recipient = self.envelope.recipients[outcome.recipient]
+        notify = recipient.notify
+        if not notify:
+            return not self.confirms
+        return not ((notify & SUCCESS and outcome.action) or (self.confirms and notify & DELAY))
+
+    def tell(self, outcome: Outcome) -> None:
+        """Keep it for a notice."""
+        if self.due is None:
+            self.due = []
+        self.due.append((outcome.recipient, outcome))
+
+    def is_late(self, now: float, after: float) -> bool:
+        """Is its sender to be told, once, that it is delayed? `after`: delay_warning_time."""
+        envelope = self.envelope
+        if not after or not envelope.sender or now < envelope.arrival + after:
+            return False
+        return not self.entry.warned
 
 
 class QueuedDelivery(Delivery):

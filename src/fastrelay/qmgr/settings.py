@@ -26,6 +26,8 @@ class QmgrSettings:
     maximal_backoff_time: float
     maximal_queue_lifetime: float
     bounce_queue_lifetime: float
+    delay_warning_time: float
+    confirm_delay_cleared: bool
     queue_run_delay: float
     transport_retry_time: float
     defer_transports: tuple[str, ...]

@@ -12,6 +12,8 @@ from fastrelay.qmgr.message import ActiveMessage
 from fastrelay.qmgr.settings import TransportSetting
 
 Log = Callable[[bytes, bytes], object]
+Bounce = Callable[[ActiveMessage, list[tuple[int, Outcome]], list[Outcome] | None], object]
+"""(message, those that ended and are to be told of, those whose delay is to be told); and then settled(message)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Surroundings:
     queue_id: Callable[[int], bytes]
     log: Log  # (service, text)
     log_outcome: Callable[[Delivery, Outcome], object]
-    bounce: Callable[[ActiveMessage, list[tuple[int, Outcome]]], object]  # and then settled(message)
+    bounce: Bounce
     schedule_pump: Callable[[], object]
     run: Callable[[Coroutine[Any, Any, None]], object]  # beside everything else; for what must wait
     clock: Callable[[], float]

@@ -42,7 +42,7 @@ cdef extern from *:
     typedef struct __attribute__((packed)) { uint64_t bytes; uint32_t frames; uint32_t crc; } fr_commit;
     typedef struct __attribute__((packed)) { double next_try; uint32_t tries; uint32_t state; } fr_state;
     typedef struct __attribute__((packed)) {
-        uint8_t version; uint8_t state; uint16_t zero; uint32_t tries; uint32_t recipients; uint32_t flags;
+        uint8_t version; uint8_t state; uint16_t marks; uint32_t tries; uint32_t recipients; uint32_t flags;
         double arrival; double next_try; uint64_t size; uint64_t notice_of;
     } fr_envelope;
     typedef struct __attribute__((packed)) {
@@ -121,7 +121,7 @@ cdef extern from *:
     ctypedef struct fr_envelope:
         uint8_t version
         uint8_t state
-        uint16_t zero
+        uint16_t marks
         uint32_t tries
         uint32_t recipients
         uint32_t flags
@@ -157,6 +157,14 @@ cdef enum:
     _COPY_BELOW = 1024  # pieces shorter than this are copied: cheaper than an iovec
     _NOTES_SIZE = 65536  # outcomes of one frame
     _MAX_TEXT = 4096
+
+cdef enum:  # what is noted of a message beside its recipients' states
+    M_WARNED = 1  # its sender has been told of the delay
+    M_EXPANDED = 2  # its sender is to be told that aliases were expanded
+
+cdef enum:  # stand in a list of recipients for the marks
+    _AS_WARNED = 0x7FFFFFFF
+    _AS_EXPANDED = 0x7FFFFFFE
 
 cdef enum FrameType:
     _BATCH = 1
@@ -199,12 +207,14 @@ cdef enum:
     TAG_HELO = 21
     TAG_PROTOCOL = 22
     TAG_FILTER = 23
+    TAG_EXPANDED = 24
     TAG_RECIPIENT = 32
     TAG_OPTIONAL = 128
 
 MAGIC, HEADER, BLOCK, BATCH_SIZE, MAX_PAYLOAD, MAX_BATCH = _MAGIC, _HEADER, _BLOCK, _BATCH_SIZE, _MAX_PAYLOAD, _MAX_BATCH
 BATCH, ENVELOPE, DATA, COMMIT, DONE, OUTCOME = _BATCH, _ENVELOPE, _DATA, _COMMIT, _DONE, _OUTCOME
 SETTLED, STATE, REMOVED, CORRUPT, VERSION = _SETTLED, _STATE, _REMOVED, _CORRUPT, _VERSION
+DELAY_TOLD, EXPANSION_TOLD = _AS_WARNED, _AS_EXPANDED  # in lists of what a notice settles
 
 cdef int _live = 0
 
@@ -311,6 +321,7 @@ cdef class Entry:
     cdef public uint32_t offset
     cdef public uint64_t stored  # bytes of the message's frames
     cdef uint8_t _state
+    cdef uint8_t marks
     cdef uint64_t *pending
     cdef uint64_t *failed
     cdef uint64_t *notes  # a recipient's last OUTCOME frame: segment << 32 | offset
@@ -358,6 +369,30 @@ cdef class Entry:
             raise ValueError(value)
         self._state = value
 
+    @property
+    def warned(self) -> bool:
+        """Has the sender been told of the delay?"""
+        return bool(self.marks & M_WARNED)
+
+    @property
+    def owes_expansion(self) -> bool:
+        """Is the sender to be told that aliases were expanded?"""
+        return bool(self.marks & M_EXPANDED)
+
+    def changed_by(self, recipients) -> bool:
+        """Would it change anything that a notice settles these?"""
+        cdef uint32_t i
+        for i in recipients:
+            if i == _AS_WARNED:
+                if not self.marks & M_WARNED:
+                    return True
+            elif i == _AS_EXPANDED:
+                if self.marks & M_EXPANDED:
+                    return True
+            elif i < self.recipients and (test_bit(self.pending, i) or test_bit(self.failed, i)):
+                return True
+        return False
+
     def is_pending(self, uint32_t recipient) -> bool:
         return recipient < self.recipients and test_bit(self.pending, recipient)
 
@@ -365,13 +400,14 @@ cdef class Entry:
         return bits_set(self.pending, self.recipients)
 
     def failed_recipients(self) -> list:
-        """Bounced or expired, their notice not yet queued."""
+        """Those that are done, and whose notice is not yet queued: bounced, expired, or sent with a notice due."""
         return bits_set(self.failed, self.recipients)
 
     def settled(self, recipients=None) -> bool:
         """These failed recipients end (None: all that failed); is the message DONE now?"""
         if recipients is None:
             memset(self.failed, 0, words(self.recipients) * 8)
+            self.sent(_AS_EXPANDED)
         else:
             for i in recipients:
                 self.sent(i)
@@ -408,6 +444,10 @@ cdef class Entry:
         if recipient < self.recipients:
             clear_bit(self.pending, recipient)
             clear_bit(self.failed, recipient)
+        elif recipient == _AS_WARNED:
+            self.marks |= M_WARNED
+        elif recipient == _AS_EXPANDED:
+            self.marks &= ~M_EXPANDED
 
     cdef inline void fail(self, uint32_t recipient) noexcept:
         if recipient < self.recipients and test_bit(self.pending, recipient):
@@ -417,11 +457,15 @@ cdef class Entry:
     cdef inline void finish(self) noexcept:
         memset(self.pending, 0, words(self.recipients) * 8)
         memset(self.failed, 0, words(self.recipients) * 8)
+        self.marks = 0
         self._state = S_DONE
 
     cdef inline bint close(self) noexcept:
-        """DONE when nothing is pending or failed."""
-        if self._state != S_DONE and is_empty(self.pending, self.recipients) and is_empty(self.failed, self.recipients):
+        """DONE when nothing is pending or failed, and no notice is due."""
+        if (
+            self._state != S_DONE and not self.marks & M_EXPANDED
+            and is_empty(self.pending, self.recipients) and is_empty(self.failed, self.recipients)
+        ):
             self._state = S_DONE
         return self._state == S_DONE
 
@@ -447,7 +491,7 @@ cdef int put_bits(ByteBuffer *b, uint8_t tag, const uint64_t *bits, uint32_t cou
     return 0
 
 
-cdef int put_recipient(ByteBuffer *b, Recipient recipient) except -1:
+cdef int put_recipient(ByteBuffer *b, Recipient recipient, uint8_t tag) except -1:
     cdef bytes address = recipient.address, original = recipient.original, orcpt = recipient.orcpt
     cdef Py_ssize_t total = len(address) + len(original) + len(orcpt)
     cdef uint8_t *at
@@ -456,7 +500,7 @@ cdef int put_recipient(ByteBuffer *b, Recipient recipient) except -1:
         raise ValueError(f"recipient of {total} bytes")
     buffer_reserve(b, 12 + total)
     at = b.data + b.size
-    at[0] = TAG_RECIPIENT
+    at[0] = tag
     cdef uint32_t length = <uint32_t>(7 + total)
     memcpy(at + 1, &length, 4)
     at[5] = <uint8_t>recipient.notify
@@ -488,8 +532,10 @@ cdef int put_envelope(ByteBuffer *b, Envelope envelope, Entry entry, settles, ui
     fixed.version, fixed.state = _VERSION, state
     fixed.recipients, fixed.flags = <uint32_t>len(recipients), envelope.flags
     fixed.arrival, fixed.size, fixed.notice_of = envelope.arrival, envelope.size, envelope.notice_of
+    fixed.marks = M_EXPANDED if envelope.expanded else 0
     if entry is not None:
         fixed.state, fixed.tries, fixed.next_try = entry._state, entry.tries, entry.next_try
+        fixed.marks = entry.marks
     buffer_append(b, <bytes_ptr>&fixed, sizeof(fixed))
     if entry is not None:
         put_bits(b, TAG_PENDING, entry.pending, entry.recipients)
@@ -509,7 +555,9 @@ cdef int put_envelope(ByteBuffer *b, Envelope envelope, Entry entry, settles, ui
     put_field(b, TAG_PROTOCOL, envelope.protocol)
     put_field(b, TAG_FILTER, envelope.content_filter)
     for recipient in recipients:
-        put_recipient(b, recipient)
+        put_recipient(b, recipient, TAG_RECIPIENT)
+    for recipient in envelope.expanded:
+        put_recipient(b, recipient, TAG_EXPANDED)
     return 0
 
 
@@ -578,7 +626,7 @@ def decode_envelope(bytes data) -> Envelope:
     cdef fr_envelope fixed
     cdef uint32_t length = 0
     cdef uint8_t tag
-    cdef list recipients = []
+    cdef list recipients = [], expanded = []
     cdef dict fields = {}
     read_fixed(&fixed, at, size)
     while pos < size:
@@ -586,6 +634,8 @@ def decode_envelope(bytes data) -> Envelope:
         pos = next_field(at, size, pos, &length)
         if tag == TAG_RECIPIENT:
             recipients.append(read_recipient(at + pos, length))
+        elif tag == TAG_EXPANDED:
+            expanded.append(read_recipient(at + pos, length))
         elif TAG_SENDER <= tag <= TAG_FILTER:
             fields[tag] = (<const char *>at)[pos:pos + length]
         elif tag > TAG_SETTLES and tag < TAG_OPTIONAL:
@@ -598,7 +648,7 @@ def decode_envelope(bytes data) -> Envelope:
         sender=get(TAG_SENDER, b""), recipients=recipients, arrival=fixed.arrival, size=fixed.size, flags=fixed.flags,
         envid=get(TAG_ENVID, b""), message_id=get(TAG_MESSAGE_ID, b""), client_name=get(TAG_CLIENT_NAME, b""),
         client_address=get(TAG_CLIENT_ADDRESS, b""), helo=get(TAG_HELO, b""), protocol=get(TAG_PROTOCOL, b""),
-        notice_of=fixed.notice_of, content_filter=get(TAG_FILTER, b""),
+        notice_of=fixed.notice_of, content_filter=get(TAG_FILTER, b""), expanded=tuple(expanded),
     )
 
 
@@ -611,7 +661,7 @@ cdef Entry read_entry(uint64_t message, const uint8_t *data, Py_ssize_t size):
     cdef uint8_t tag
     read_fixed(&fixed, data, size)
     entry = Entry(message, fixed.recipients, fixed.arrival, fixed.size)
-    entry.tries, entry.next_try = fixed.tries, fixed.next_try
+    entry.tries, entry.next_try, entry.marks = fixed.tries, fixed.next_try, <uint8_t>fixed.marks
     entry._state = fixed.state if fixed.state != S_ACTIVE else (S_DEFERRED if fixed.tries else S_INCOMING)
     while pos < size and data[pos] <= TAG_FAILED:
         tag = data[pos]
@@ -684,7 +734,7 @@ cdef object read_outcome(const fr_outcome *fixed, const uint8_t *at):
         pos += fixed.length[i]
     return Outcome(
         fixed.recipient, _statuses[fixed.status], texts[0], texts[1], texts[2], fixed.setup, fixed.transmission,
-        texts[3], texts[4], texts[5],
+        texts[3], texts[4], texts[5], fixed.status == R_SENT,
     )
 
 
@@ -972,9 +1022,9 @@ cdef class Record:
 
     cdef bint take_outcomes(self, Entry entry, outcomes, double next_try) except -1:
         cdef list sent = [], other = []
-        cdef uint32_t i
+        cdef Outcome outcome
         for outcome in outcomes:
-            if outcome.status == R_SENT:
+            if outcome.status == R_SENT and not outcome.notice:
                 entry.sent(outcome.recipient)
                 sent.append(outcome.recipient)
             else:
@@ -1063,6 +1113,8 @@ def message_record(uint64_t message, envelope, content, done, Py_ssize_t chunk, 
     cdef uint64_t total
     if hold:
         entry._state = S_HOLD
+    if envelope.expanded:
+        entry.marks = M_EXPANDED
     record.entry, record.done = entry, done
     record.put_envelope(message, envelope, None, settles, entry._state, chunk)
     total = record.put_content(message, content, chunk)

@@ -1,5 +1,6 @@
 cimport cython
 
+from fastrelay.borders cimport Outcome
 from fastrelay.queue.commit cimport Committer
 from fastrelay.queue.shard cimport Issued, Shard
 
@@ -22,7 +23,7 @@ cdef class Spool:
     cpdef append(self, message_id, envelope, content, done, bint hold=*)
     @cython.locals(shard=Shard)
     cpdef bint has_room(self, size)
-    @cython.locals(shard=Shard)
+    @cython.locals(shard=Shard, outcome=Outcome)
     cpdef record(self, entry, outcomes, double next_try=*)
     cpdef completed(self)
     @cython.locals(shard=Shard)

@@ -48,6 +48,8 @@ _T = TypeVar("_T")
 
 Appended = Callable[[Entry | None], None]
 """Called when a message is durable; with None when the disk is full (452 4.3.1) and it was not stored."""
+Settles = Sequence[int]
+"""What a notice tells of a message: its recipients that ended, DELAY_TOLD, EXPANSION_TOLD."""
 
 
 class SpoolLocked(Exception):
@@ -95,7 +97,7 @@ class Spool:
         self._current = 0  # index of the shard that new mail goes to
         self._newest = 0
         self._lost: list[int] = []
-        self._settle_again: list[tuple[int, list[int]]] = []
+        self._settle_again: list[tuple[int, Settles]] = []
         self._lazy: list[Shard] = []
         self._unwritten: dict[int, dict[int, Outcome]] = {}  # outcomes whose frames are not durable yet
         self._retry_at = 0.0
@@ -113,7 +115,7 @@ class Spool:
             )
             self._shards[number] = shard
             self._all.append(shard)
-        notices: list[tuple[int, list[int]]] = []
+        notices: list[tuple[int, Settles]] = []
         buffers = ReadBuffers()
         for shard in self._all:
             recovery = Recovery(shard, self._files, self._quarantine, buffers)
@@ -199,10 +201,12 @@ class Spool:
         self._committer.put(shard, record)
         return record
 
-    def append_notice(self, message_id: int, envelope: Envelope, content: Content, done: Appended) -> Record:
-        """As append; the failed recipients of `envelope.notice_of` end with it, now and on replay."""
-        entry = self.entries.get(envelope.notice_of)
-        settles = entry.failed_recipients() if entry is not None else []
+    def append_notice(
+        self, message_id: int, envelope: Envelope, content: Content, settles: Settles, done: Appended
+    ) -> Record:
+        """As append; what `settles` has of `envelope.notice_of` ends with it, now and on replay."""
+        if envelope.notice_of not in self.entries:
+            settles = ()
         shard = self._shards[message_id & 0xFF]
         settled = partial(self._notice_appended, envelope.notice_of, settles, done)
         record = message_record(message_id, envelope, content, settled, shard.chunk, settles)
@@ -239,17 +243,16 @@ class Spool:
         if not shard.lazy_since:
             self._make_lazy(shard)
         for outcome in outcomes:
-            if outcome.status != Status.SENT:
+            if outcome.status != Status.SENT or outcome.notice:
                 self._unwritten.setdefault(entry.message_id, {})[outcome.recipient] = outcome
         if ended:
             self._ended(entry, shard)
 
-    def settle(self, entry: Entry) -> None:
-        """The failed recipients end without a notice."""
-        failed = entry.failed_recipients()
-        if failed:
-            self._add_list(entry.message_id, SETTLED, failed)
-            if entry.settled(failed):
+    def settle(self, entry: Entry, recipients: Settles) -> None:
+        """They end without a notice."""
+        if entry.state is not State.DONE and entry.changed_by(recipients):
+            self._add_list(entry.message_id, SETTLED, recipients)
+            if entry.settled(recipients):
                 self._ended(entry, self._shards[entry.message_id & 0xFF])
 
     def hold(self, entry: Entry) -> None:
@@ -359,18 +362,16 @@ class Spool:
             self._end(entry, REMOVED)
         record.report(entry)
 
-    def _notice_appended(self, message: int, settles: list[int], done: Appended, entry: Entry | None) -> None:
+    def _notice_appended(self, message: int, settles: Settles, done: Appended, entry: Entry | None) -> None:
         if entry is not None and settles:
             self._settle_noticed(message, settles)
             self._flush_settled()
         done(entry)
 
-    def _settle_noticed(self, message: int, recipients: list[int]) -> None:
+    def _settle_noticed(self, message: int, recipients: Settles) -> None:
         """A notice is durable: these recipients of the message that it is about have ended."""
         entry = self.entries.get(message)
-        if entry is None or not any(i < entry.recipients for i in recipients):
-            return
-        if set(recipients).isdisjoint(entry.failed_recipients() + entry.pending_recipients()):
+        if entry is None or not entry.changed_by(recipients):
             return
         self._settle_again.append((message, recipients))
         if entry.settled(recipients):
@@ -463,7 +464,7 @@ class Spool:
 
     # --- small things
 
-    def _add_list(self, message: int, kind: int, recipients: list[int]) -> None:
+    def _add_list(self, message: int, kind: int, recipients: Settles) -> None:
         shard = self._shards[message & 0xFF]
         self._committer.outcomes(shard).add_list(kind, message, recipients)
         self._make_lazy(shard)

@@ -27,6 +27,7 @@ class Mapped:
     sender: Address
     recipients: list[Recipient]
     warnings: Warnings
+    expanded: list[Recipient]  # aliases of which NOTIFY=SUCCESS wants to be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class EnvelopeMapping:
         """`add_bcc`: not for mail that is made here. Raises MappingFailed."""
         warnings = Warnings()
         found: list[Recipient] = []
+        expanded: list[Recipient] = []
         if sender.external.lower() == self._bounce_sender:
             sender = Address(b"")  # an answer to a bounce by software that knows no <>
         else:
@@ -83,7 +85,7 @@ class EnvelopeMapping:
         if add_bcc:
             self._add_bcc(found, sender, Where.ENVELOPE_SENDER, warnings)
         for recipient in recipients:
-            address = self._add(found, from_external(recipient.address), recipient, warnings)
+            address = self._add(found, from_external(recipient.address), recipient, warnings, expanded)
             if add_bcc:
                 self._add_bcc(found, address, Where.ENVELOPE_RECIPIENT, warnings)
         if add_bcc and self._always_bcc and recipients:
@@ -93,7 +95,7 @@ class EnvelopeMapping:
             for recipient in found:
                 first.setdefault(fold(recipient.address), recipient)
             found = list(first.values())
-        return Mapped(sender, found, warnings)
+        return Mapped(sender, found, warnings, expanded)
 
     def add_blind(self, found: list[Recipient], value: bytes, warnings: Warnings) -> None:
         """Append what a BCC that a header or body check asks for stands for."""
@@ -103,19 +105,28 @@ class EnvelopeMapping:
         """One address in internal form, completed."""
         return self._read(value)
 
-    def _add(self, found: list[Recipient], address: Address, given: Recipient, warnings: Warnings) -> Address:
-        """Append all that the recipient stands for; the address after the mapping of one to one."""
+    def _add(
+        self,
+        found: list[Recipient],
+        address: Address,
+        given: Recipient,
+        warnings: Warnings,
+        told: list[Recipient],
+    ) -> Address:
+        """Append all that the recipient stands for; the address after the mapping of one to one.
+
+        `told` takes the alias whose expansion the sender wants to hear of.
+        """
         address = self._parts.one_to_one.map(address, Where.ENVELOPE_RECIPIENT, warnings)
-        expanded = self._parts.aliases.expand(address, warnings)
-        notify = given.notify
-        if notify & Notify.SUCCESS and (len(expanded) > 1 or expanded[0] != address):
+        members = self._parts.aliases.expand(address, warnings)
+        original, notify = given.original or address.external, given.notify
+        if notify & Notify.SUCCESS and (len(members) > 1 or members[0] != address):
             # RFC 3461 5.2.7.2: delivery to a list is the end of what SUCCESS asks about
-            notify = notify & ~Notify.SUCCESS or Notify.NEVER
-        for one in expanded:
+            told.append(Recipient(address.external, original, given.orcpt, notify))
+            notify = int(notify & ~Notify.SUCCESS or Notify.NEVER)
+        for one in members:
             one = self._empty_address if one.is_null else one
-            found.append(
-                Recipient(one.external, given.original or address.external, given.orcpt, int(notify))
-            )
+            found.append(Recipient(one.external, original, given.orcpt, notify))
         return address
 
     def _add_bcc(self, found: list[Recipient], address: Address, where: Where, warnings: Warnings) -> None:
@@ -134,7 +145,7 @@ class EnvelopeMapping:
 
     def _add_blind(self, found: list[Recipient], value: bytes, warnings: Warnings) -> None:
         """It is mapped as others are, adds nobody itself, and no notice tells the sender of it."""
-        self._add(found, self._read(value), Recipient(b"", notify=Notify.NEVER), warnings)
+        self._add(found, self._read(value), Recipient(b"", notify=Notify.NEVER), warnings, [])
 
     def _read(self, value: bytes) -> Address:
         """One address in internal form, completed."""

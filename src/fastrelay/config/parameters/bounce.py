@@ -23,6 +23,7 @@ PARAMETERS = (
         "postmaster",
         "Who gets notices that could not be delivered (class 2bounce).",
     ),
+    text("delay_notice_recipient", "postmaster", "Who gets notices of delayed mail (class delay)."),
     text(
         "double_bounce_sender",
         "double-bounce",

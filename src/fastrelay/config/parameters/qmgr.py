@@ -26,6 +26,17 @@ PARAMETERS = (
     time("maximal_backoff_time", "4000s", "The longest time between tries of a deferred message.", minimum=1),
     time("maximal_queue_lifetime", "5d", "How long a message is tried before it is returned.", unit="d"),
     time("bounce_queue_lifetime", "5d", "How long a notice is tried before it is given up.", unit="d"),
+    time(
+        "delay_warning_time",
+        "0h",
+        "How long mail is delayed before its sender is told, once; 0: never.",
+        unit="h",
+    ),
+    yes_no(
+        "confirm_delay_cleared",
+        "no",
+        "Tell the sender that mail was delivered after a notice of its delay.",
+    ),
     time("transport_retry_time", "60s", "How long a transport that does not work is left alone.", minimum=1),
     text(
         "default_filter_nexthop",
