@@ -76,6 +76,7 @@ cdef enum:  # wire.commands.Verb
 cdef int UNKNOWN_COMMAND = len(Stage)  # where one waits whether its word is forbidden
 cdef int SMTPUTF8 = Flag.SMTPUTF8
 cdef Address NULL_SENDER = Address(b"")
+cdef list LOG_NAMES = [(int(verb), verb.name.lower().encode()) for verb in LOG_ORDER]
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
 
 
@@ -336,8 +337,12 @@ cdef class ReceiveSession:
 
     def counts(self):
         """[(verb name, good, total)] in the order of the disconnect line."""
-        return [(verb.name.lower().encode(), self._good[<int>verb], self._total[<int>verb])
-                for verb in LOG_ORDER if self._total[<int>verb]]
+        cdef list found = []
+        cdef int verb
+        for verb, name in LOG_NAMES:
+            if self._total[verb]:
+                found.append((name, self._good[verb], self._total[verb]))
+        return found
 
     # Running ---------------------------------------------------------------------------------------
 

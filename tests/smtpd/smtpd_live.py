@@ -15,7 +15,6 @@ import struct
 import termios
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -162,7 +161,6 @@ async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> As
     loop = asyncio.get_running_loop()
     live = Live(main, loop)
     live.clients = []
-    clock = SimpleNamespace(time=time.time, monotonic=lambda: live.clock)
     poller, listening = Poller(loop), socket.create_server(("127.0.0.1", 0), backlog=100)
     live.port = listening.getsockname()[1]
     listener = Listener(poller, listening, live.service.factory)
@@ -172,9 +170,12 @@ async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> As
             await asyncio.sleep(sweep)
             live.service.sweep()
 
+    def monotonic() -> float:
+        return live.clock
+
     sweeping = loop.create_task(sweeps())
     try:
-        with patch.object(connection, "time", clock), patch.object(service, "time", clock):
+        with patch.object(connection, "monotonic", monotonic), patch.object(service, "monotonic", monotonic):
             yield live
     finally:
         sweeping.cancel()

@@ -106,3 +106,9 @@ def test_fixed_replies_are_well_formed_and_named_by_their_code() -> None:
 def test_every_verb_has_one_row() -> None:
     rows = [command.verb for command in commands.COMMANDS]
     assert sorted(rows) == sorted(set(Verb) - {Verb.UNKNOWN})
+
+
+def test_a_parameter_of_one_byte_is_shown_in_an_object_of_its_own():
+    """Python keeps one object for each byte: whoever writes into that changes all of them."""
+    assert mail_parameters(b" \x01") == b"555 5.5.4 Unsupported option: ?"
+    assert [bytes([number])[0] for number in range(256)] == list(range(256))

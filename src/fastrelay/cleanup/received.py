@@ -64,7 +64,7 @@ class ReceivedHeader:
         return b"Received: from %b (%b [%b])%b%b id " % (
             (helo or name)[:LONGEST_NAME].translate(WORD),
             name[:LONGEST_NAME].translate(WORD),
-            b"IPv6:" + address if b":" in address else address,
+            b"IPv6:" + address if address.find(b":") >= 0 else address,  # `in` makes and drops an exception
             self.by,
             protocol,
         )

@@ -3,3 +3,7 @@ cimport cython
 
 @cython.locals(moment=cython.ulonglong, seconds=cython.ulonglong, microseconds=cython.ulonglong, shard=cython.ulonglong)
 cpdef bytes encode(unsigned long long message_id, bint long)
+
+
+@cython.locals(digits=bytearray, at=cython.int, table=bytes)
+cdef bytes _short(unsigned long long microseconds, unsigned long long rest)

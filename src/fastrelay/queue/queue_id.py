@@ -12,7 +12,8 @@ _EPOCH = 1704067200  # 2024-01-01: keeps the short form at 14 digits until 2032
 _BASE52 = b"0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALUE = {digit: value for value, digit in enumerate(_BASE52)}
 _INODE = 51**3  # so that the last part has the length that log readers know
-_HEX = frozenset(b"0123456789ABCDEF")
+_HEXADECIMAL = b"0123456789ABCDEF"
+_HEX = frozenset(_HEXADECIMAL)
 
 
 def number(microseconds: int, shard: int) -> int:
@@ -35,7 +36,7 @@ def encode(message_id: int, long: bool) -> bytes:
         return _digits(seconds, 52, 6) + _digits(microseconds, 52, 4) + b"z" + _digits(_INODE + shard, 51, 1)
     if seconds < _EPOCH:
         raise ValueError(f"message number {message_id} is before the epoch of short queue ids")
-    return b"%05X%X" % (microseconds, (seconds - _EPOCH) << SHARD_BITS | shard)
+    return _short(microseconds, (seconds - _EPOCH) << SHARD_BITS | shard)
 
 
 def decode(queue_id: bytes) -> int:
@@ -67,6 +68,21 @@ def _decode_long(queue_id: bytes) -> int:
     if not 0 <= shard < 1 << SHARD_BITS:
         raise KeyError
     return number(microseconds, shard)
+
+
+def _short(microseconds: int, rest: int) -> bytes:
+    """`b"%05X%X"`, which costs more than all the rest of a queue id."""
+    digits, table = bytearray(21), _HEXADECIMAL
+    at = 21
+    while rest or at == 21:
+        at -= 1
+        digits[at] = table[rest & 15]
+        rest >>= 4
+    for _ in range(5):
+        at -= 1
+        digits[at] = table[microseconds & 15]
+        microseconds >>= 4
+    return bytes(digits[at:])
 
 
 def _digits(value: int, base: int, width: int) -> bytes:

@@ -40,6 +40,7 @@ from fastrelay.queue.shard import Issued, Shard
 from fastrelay.queue.space import SpaceCheck
 
 OUTCOME_DELAY = 0.010  # seconds that outcomes wait for a batch to go with, from the tick after them
+ENDED, SENT = State.DONE, Status.SENT  # a look at an enumeration costs more than the comparison
 _STAY = 4  # segments in use up to which new mail stays with its shard
 _DRAIN = 10.0  # seconds that a stop waits for segments
 _RETRY = 1.0  # seconds between attempts to make a segment on a full disk
@@ -236,14 +237,14 @@ class Spool:
 
     def record(self, entry: Entry, outcomes: Sequence[Outcome], next_try: float = 0.0) -> None:
         """Verdicts of a delivery; `next_try` ends a round of tries: the message is deferred until then."""
-        if entry.state is State.DONE:
+        if entry.state is ENDED:
             return
         shard = self._shards[entry.message_id & 0xFF]
         ended = self._committer.outcomes(shard).add_outcomes(entry, outcomes, next_try)
         if not shard.lazy_since:
             self._make_lazy(shard)
         for outcome in outcomes:
-            if outcome.status != Status.SENT or outcome.notice:
+            if outcome.status != SENT or outcome.notice:
                 self._unwritten.setdefault(entry.message_id, {})[outcome.recipient] = outcome
         if ended:
             self._ended(entry, shard)
@@ -276,7 +277,7 @@ class Spool:
 
     def set_aside(self, entry: Entry, reason: str) -> None:
         """Its frames are damaged: keep the segment in corrupt/, go on without the message."""
-        if entry.state is State.DONE:
+        if entry.state is ENDED:
             return
         shard = self._shards[entry.message_id & 0xFF]
         kept = self._quarantine.keep(shard, entry.segment)
@@ -390,7 +391,7 @@ class Spool:
             for outcome in outcomes:
                 if waiting.get(outcome.recipient) is outcome:
                     del waiting[outcome.recipient]
-            if not waiting or entry.state is State.DONE:
+            if not waiting or entry.state is ENDED:
                 del self._unwritten[entry.message_id]
 
     def _segment_begun(self, shard: Shard) -> None:
@@ -470,14 +471,14 @@ class Spool:
         self._make_lazy(shard)
 
     def _set_state(self, entry: Entry, state: State, next_try: float) -> None:
-        if entry.state is State.DONE:
+        if entry.state is ENDED:
             return
         shard = self._shards[entry.message_id & 0xFF]
         self._committer.outcomes(shard).add_state(entry, state, next_try)
         self._make_lazy(shard)
 
     def _end(self, entry: Entry, kind: int) -> None:
-        if entry.state is State.DONE:
+        if entry.state is ENDED:
             return
         shard = self._shards[entry.message_id & 0xFF]
         self._committer.outcomes(shard).add_end(entry, kind)

@@ -10,6 +10,7 @@ Invariant: `external` is canonical (quoted only where it must be, domain in lowe
 dot), so that equal mailboxes are equal bytes. Bytes above 127 are checked and kept, never mapped.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 
 from fastrelay._bytes cimport FASTRELAY_DEBUG, Slice, bytes_ptr, is_alpha, is_digit, lower, slice_bytes, slice_of
@@ -110,7 +111,18 @@ cdef bytes _externalize(bytes local, bytes domain):
         if not local and not domain:
             return b""
         local = b'"' + local.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
-    return local + b"@" + domain if domain else local
+    return joined(local, domain) if domain else local
+
+
+cdef bytes joined(bytes local, bytes domain):
+    """local@domain."""
+    cdef Slice head = slice_bytes(local), tail = slice_bytes(domain)
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, head.size + 1 + tail.size)
+    cdef char *out = PyBytes_AS_STRING(whole)
+    memcpy(out, head.data, head.size)
+    out[head.size] = 64
+    memcpy(out + head.size + 1, tail.data, tail.size)
+    return whole
 
 
 cdef bytes _dequote(bytes quoted):

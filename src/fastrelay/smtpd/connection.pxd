@@ -6,6 +6,7 @@ cdef class Connection:
     cdef bytes _early
     cdef public object session
     cdef public double deadline
+    cdef double _timeout
 
     cdef _act(self, int status)
     cdef _submit(self, session)

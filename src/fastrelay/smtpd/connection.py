@@ -8,8 +8,8 @@ a second, and `deadline` holds for a whole command or reply, not for a single re
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from fastrelay._core import ReceiveSession, Status
@@ -28,6 +28,7 @@ class Connection:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._timeout = service.settings.smtpd_timeout
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
@@ -63,11 +64,11 @@ class Connection:
             return
         if session.is_waiting:  # it has spoken ahead: the session keeps this much, and no more
             self._pause()
-            session.feed(data, time.time())  # what the session waits for is already on its way
+            session.feed(data, time())  # what the session waits for is already on its way
             return
         if session.in_content:
             self._extend_content(len(data))
-        self._act(session.feed(data, time.time()))
+        self._act(session.feed(data, time()))
 
     def eof_received(self) -> bool:
         """A client that has only closed its sending side still gets the reply that it waits for."""
@@ -162,7 +163,7 @@ class Connection:
             return
         self._transport.write(session.output())
         if self._early:
-            self._act(session.feed(self._early, time.time()))
+            self._act(session.feed(self._early, time()))
 
     def _has_unread_input(self) -> bool:
         """Has the client spoken before the greeting?"""
@@ -200,17 +201,17 @@ class Connection:
         """The message is durable: now, and only now, the 250. Or it cannot be: `refusal`."""
         session = self.session
         if session is not None and session.is_open:
-            self._act(session.committed(time.time(), refusal))
+            self._act(session.committed(time(), refusal))
 
     async def _wait(self, answer: Awaitable[bytes | None]) -> None:
         refusal = await answer
         self._task = None
         if self.session is not None and self.session.is_open:
-            self._act(self.session.resume(refusal, time.time()))
+            self._act(self.session.resume(refusal, time()))
 
     def _after_delay(self) -> None:
         if self.session is not None and self.session.is_open:
-            self._act(self.session.proceed(time.time()))
+            self._act(self.session.proceed(time()))
 
     def _pause(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -231,10 +232,10 @@ class Connection:
         self._transport.close()
 
     def _extend(self) -> None:
-        self.deadline = time.monotonic() + self._service.settings.smtpd_timeout
+        self.deadline = monotonic() + self._timeout
 
     def _extend_content(self, size: int) -> None:
         """smtpd_min_data_rate: the deadline of DATA moves with the bytes that came, not with time."""
         settings = self._service.settings
-        latest = time.monotonic() + settings.smtpd_timeout
+        latest = monotonic() + self._timeout
         self.deadline = min(latest, self.deadline + size / settings.smtpd_min_data_rate)

@@ -51,7 +51,10 @@ class LocalClients:
     def note(self, client: Any) -> None:
         """Sets the client's is_local. Raises Pending when a table must be waited for."""
         try:
-            client.is_local = any(test(client) for test in self._tests)
+            for test in self._tests:
+                if test(client):
+                    client.is_local = True
+                    break
         except TableError as error:
             self._journal.table_failed(error, client.address)
             client.is_local, client.is_clear = False, False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from fastrelay._core import SessionRules
@@ -148,7 +148,7 @@ class Service:
 
     def sweep(self) -> None:
         """Once a second: deadlines of whole commands and replies, and the memory that contents take."""
-        now = time.monotonic()
+        now = monotonic()
         holders: list[tuple[int, Connection]] = []
         for connection in list(self._connections):
             if connection.deadline < now:

@@ -349,14 +349,32 @@ cdef os_error(int reason):
     return OSError(reason, os.strerror(reason))
 
 
+cdef str dotted(const unsigned char *address):
+    """As inet_ntop(3), which asks sprintf for each number."""
+    cdef char text[16]
+    cdef char *out = text
+    cdef int i, value
+    for i in range(4):
+        value = address[i]
+        if value >= 100:
+            out[0] = 48 + value // 100
+            out += 1
+        if value >= 10:
+            out[0] = 48 + value // 10 % 10
+            out += 1
+        out[0] = 48 + value % 10
+        out[1] = 46
+        out += 2
+    return text[:out - text - 1].decode("ascii")
+
+
 cdef tuple peer(sockaddr_storage *address):
     """(host, port) as getpeername gives them, or None."""
     cdef char text[64]
     cdef sockaddr_in *four = <sockaddr_in *>address
     cdef sockaddr_in6 *six = <sockaddr_in6 *>address
     if address.ss_family == AF_INET:
-        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
-        return text.decode("ascii"), ntohs(four.sin_port)
+        return dotted(<const unsigned char *>&four.sin_addr), ntohs(four.sin_port)
     if address.ss_family == AF_INET6:
         inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
         return text.decode("ascii"), ntohs(six.sin6_port)

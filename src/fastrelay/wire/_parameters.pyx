@@ -5,6 +5,7 @@ struct that borrows from the line. SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (R
 NOTIFY, ORCPT (RFC 3461), AUTH (RFC 4954 5: taken and not used).
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr
 
@@ -163,9 +164,20 @@ cdef bint valid_orcpt(Slice value) noexcept nogil:
 
 cdef bytes printable(bytes text):
     """Safe in a reply, a header and a log line: anything but printable ASCII becomes `?`."""
-    if text.isascii() and text.isalnum():
+    cdef Slice given = slice_bytes(text)
+    cdef Py_ssize_t i
+    cdef bytes shown
+    cdef char *out
+    for i in range(given.size):
+        if not 32 <= given.data[i] < 127:
+            break
+    else:
         return text
-    return bytes([c if 32 <= c < 127 else 63 for c in text])
+    shown = PyBytes_FromStringAndSize(NULL, given.size)  # NULL: an object of its own, of one byte too
+    out = PyBytes_AS_STRING(shown)
+    for i in range(given.size):
+        out[i] = given.data[i] if 32 <= given.data[i] < 127 else 63
+    return shown
 
 
 def mail_parameters(bytes text not None, uint64_t size_limit=10240000, bint utf8=True, bint dsn=True):
