@@ -184,9 +184,7 @@ class Spool:
     # --- new mail
 
     def new_id(self, now: float, beside: int = 0) -> int:
-        """A number that no message had. It names the shard: the one for new mail, or that of the message
-        `beside`.
-        """
+        """A number that no message had, and that names its shard: that of `beside`, or the one for new mail."""
         self._newest = max(int(now * 1_000_000), self._newest + 1)
         shard = queue_id.shard_of(beside) if beside else self._all[self._current].number
         return queue_id.number(self._newest, shard)
