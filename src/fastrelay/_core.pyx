@@ -194,7 +194,20 @@ cdef class Transaction:
         self.chunk_bytes = 0
 
 
-cdef class ReceiveSession:
+cdef class Session:
+    """See _core.pxd; ReceiveSession is all that there is of it."""
+
+    cpdef int feed(self, bytes data, double now) except -1:
+        raise NotImplementedError
+
+    cpdef bytes output(self):
+        raise NotImplementedError
+
+    cpdef int committed(self, double now, bytes refusal=None) except -1:
+        raise NotImplementedError
+
+
+cdef class ReceiveSession(Session):
     """One client's dialogue. `client` has name, address, is_local; `journal` logs (see smtpd/journal.py)."""
 
     cdef readonly SessionRules rules
@@ -259,7 +272,7 @@ cdef class ReceiveSession:
             buffer_append(&self._in, view.data + used, view.size - used)
         return self._status()
 
-    def output(self):
+    cpdef bytes output(self):
         """The replies written since the last call."""
         cdef bytes out = buffer_object(&self._out)
         buffer_clear(&self._out, KEPT_BUFFER)
@@ -285,7 +298,7 @@ cdef class ReceiveSession:
         message, self._message = self._message, None
         return message
 
-    def committed(self, double now, bytes refusal=None):
+    cpdef int committed(self, double now, bytes refusal=None) except -1:
         """The message is durable, or `refusal` says why it never will be. A Status."""
         self._now, self._state = now, COMMAND
         self._end_message(refusal)

@@ -3,6 +3,7 @@ from typing import Any
 from fastrelay.borders import Delivery, DestinationQueue, Outcome
 from fastrelay.delivery.session import Features, Peer
 from fastrelay.delivery.smtp_text import Failure
+from fastrelay.tcp._stream import Protocol
 
 def live_objects() -> int: ...
 
@@ -16,7 +17,7 @@ class Transaction:
     def __init__(self, delivery: Delivery) -> None: ...
     def settle(self, failure: Failure) -> list[Outcome]: ...
 
-class Dialogue:
+class Dialogue(Protocol):
     agent: Any
     transport: Any
     queue: DestinationQueue | None

@@ -20,6 +20,7 @@ from fastrelay.delivery._commands cimport (
 )
 
 from fastrelay.borders cimport Delivery, Envelope, Outcome, QueuedMessage
+from fastrelay.tcp._stream cimport Protocol
 from fastrelay.borders import Status
 from fastrelay.delivery.smtp_text import fold_lines, printable, reply_dsn
 
@@ -106,7 +107,7 @@ cdef class Transaction:
         return b"sending end of data -- message may be sent more than once"
 
 
-cdef class Dialogue:
+cdef class Dialogue(Protocol):
     cdef readonly object agent, transport, queue
     cdef readonly object peer  # session.Peer
     cdef readonly object features  # session.Features
@@ -246,7 +247,7 @@ cdef class Dialogue:
             self.closed = True
             self.agent.closed(self)
 
-    def data_received(self, data):
+    cpdef data_received(self, bytes data):
         if not self.alive:
             return
         if self.quitting:
@@ -257,7 +258,7 @@ cdef class Dialogue:
             return
         self.last_reply = self.now()
         self.answered = False
-        if self._consume(data if type(data) is bytes else bytes(data)):
+        if self._consume(data):
             self._advance(self.last_reply)
 
     # Replies

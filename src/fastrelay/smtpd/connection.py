@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastrelay._core import ReceiveSession, Status
 from fastrelay.tables.pending import Pending, again
+from fastrelay.tcp._stream import Protocol
 from fastrelay.wire import replies
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ NEED_DATA, WAIT, MESSAGE_READY, DELAY, CLOSE = (int(s) for s in Status)
 WRITE_LIMIT = 65536  # bytes of unsent replies; above, the client is not read
 
 
-class Connection:
-    """asyncio.Protocol's methods, without its base: a class with C fields can have none."""
+class Connection(Protocol):
+    """asyncio.Protocol's methods; a Stream calls data_received as a C function."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

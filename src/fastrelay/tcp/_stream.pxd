@@ -3,14 +3,20 @@ from libc.stdint cimport uint32_t
 from fastrelay.tcp._poller cimport Source
 
 
+cdef class Protocol:
+    cpdef data_received(self, bytes data)
+
+
 cdef class Stream(Source):
     cdef object protocol
+    cdef Protocol compiled  # the same, when it can be called so
     cdef readonly object peername
     cdef object error
     cdef list backlog
     cdef Py_ssize_t sent, size, high
     cdef bint reading, closing, full
 
+    cdef int attach(self, protocol) except -1
     cpdef write(self, data)
     cpdef close(self)
     cdef int receive(self) except -1

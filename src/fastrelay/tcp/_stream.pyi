@@ -6,6 +6,9 @@ from fastrelay.tcp._poller import Poller, Source
 
 def live_objects() -> int: ...
 
+class Protocol:
+    def data_received(self, data: bytes) -> None: ...
+
 class Stream(Source):
     peername: tuple[str, int] | None
     def __init__(

@@ -67,6 +67,13 @@ def live_objects():
     return _live
 
 
+cdef class Protocol:
+    """Base of the protocols that a Stream calls for each read without a look-up."""
+
+    cpdef data_received(self, bytes data):
+        raise NotImplementedError
+
+
 cdef class Stream(Source):
     def __cinit__(self):
         global _live
@@ -75,7 +82,8 @@ cdef class Stream(Source):
 
     def __init__(self, Poller poller not None, int fd, protocol, peername=None):
         """Takes over `fd`, a connected socket that does not block; it is closed when this fails, too."""
-        self.poller, self.fd, self.protocol, self.peername = poller, fd, protocol, peername
+        self.poller, self.fd, self.peername = poller, fd, peername
+        self.attach(protocol)
         self.high = HIGH_WATER
         self.reading = True
         poller.watch(self, EPOLLIN)
@@ -93,7 +101,7 @@ cdef class Stream(Source):
         return self.peername if name == "peername" else default
 
     def set_protocol(self, protocol):
-        self.protocol = protocol
+        self.attach(protocol)
 
     def get_protocol(self):
         return self.protocol
@@ -163,6 +171,11 @@ cdef class Stream(Source):
 
     # Inside
 
+    cdef int attach(self, protocol) except -1:
+        self.protocol = protocol
+        self.compiled = protocol if isinstance(protocol, Protocol) else None
+        return 0
+
     cdef int ready(self, uint32_t events) except -1:
         cdef int reason = 0
         cdef socklen_t size = sizeof(reason)
@@ -204,7 +217,9 @@ cdef class Stream(Source):
                 self.finish(os_error(errno))
             return 0
         try:
-            if got > 0:
+            if got > 0 and self.compiled is not None:
+                self.compiled.data_received(PyBytes_FromStringAndSize(self.poller.buffer, got))
+            elif got > 0:
                 self.protocol.data_received(PyBytes_FromStringAndSize(self.poller.buffer, got))
             elif self.protocol.eof_received():
                 self.pause_reading()  # it would be ready for ever
@@ -275,7 +290,7 @@ cdef class Stream(Source):
         return 0
 
     def _lost(self):
-        protocol, self.protocol = self.protocol, None
+        protocol, self.protocol, self.compiled = self.protocol, None, None
         if protocol is not None:  # None: it could not even be made
             protocol.connection_lost(self.error)
 
