@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from fastrelay.rewrite._address import Address
 from fastrelay.rewrite.lookup import AddressMaps, Lookup, split_extension
-from fastrelay.rewrite.resolve import AddressClass, Resolution, Resolver
+from fastrelay.rewrite.resolve import (
+    INVALID,
+    LOCAL,
+    RELAY,
+    VIRTUAL_MAILBOX,
+    AddressClass,
+    Resolution,
+    Resolver,
+)
 from fastrelay.rewrite.settings import ResolveSettings
 
 
@@ -47,12 +55,12 @@ class RecipientCheck:
         # written by bounce or absorbed by the queue manager, so they need no mailbox
         self._always_known = {b"postmaster", b"mailer-daemon", settings.double_bounce_sender.encode().lower()}
         self._tables = {
-            AddressClass.LOCAL: (AddressMaps(maps.local_recipient_maps), b" in local recipient table"),
-            AddressClass.VIRTUAL_MAILBOX: (
+            LOCAL: (AddressMaps(maps.local_recipient_maps), b" in local recipient table"),
+            VIRTUAL_MAILBOX: (
                 AddressMaps(maps.virtual_mailbox_maps),
                 b" in virtual mailbox table",
             ),
-            AddressClass.RELAY: (AddressMaps(maps.relay_recipient_maps), b" in relay recipient table"),
+            RELAY: (AddressMaps(maps.relay_recipient_maps), b" in relay recipient table"),
         }
 
     def known(self, address: Address) -> bool:
@@ -61,7 +69,7 @@ class RecipientCheck:
     def problem(self, address: Address, sender: bytes = b"") -> Unknown | None:
         """Why the recipient is refused, or None. Raises TableError when a table cannot answer."""
         found = self._resolver.examine(address, sender)
-        if found.address_class is AddressClass.INVALID:
+        if found.address_class is INVALID:
             return Unknown(found.address_class, b"5.1.3", b"Bad recipient address syntax")
         for maps in self._rewriting:
             if self._matches(maps, found):
@@ -82,7 +90,7 @@ class RecipientCheck:
         maps, table = self._tables.get(found.address_class, (None, b""))
         if not maps:
             return None
-        if found.address_class is AddressClass.LOCAL and found.address.local.lower() in self._always_known:
+        if found.address_class is LOCAL and found.address.local.lower() in self._always_known:
             return None
         if self._matches(maps, found):
             return None
@@ -92,5 +100,5 @@ class RecipientCheck:
     def _matches(self, maps: AddressMaps, found: Resolution) -> bool:
         address = found.address
         user, _ = split_extension(address.local, self._delimiters, self._settings.owner_request_special)
-        is_local = found.address_class is AddressClass.LOCAL or address.domain == self._origin
+        is_local = found.address_class is LOCAL or address.domain == self._origin
         return maps.find_address(address, user, is_local) is not None

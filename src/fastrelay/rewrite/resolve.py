@@ -41,7 +41,9 @@ class AddressClass(enum.IntEnum):
     INVALID = 6
 
 
-FINAL = frozenset({AddressClass.LOCAL, AddressClass.VIRTUAL_ALIAS, AddressClass.VIRTUAL_MAILBOX})
+# by name: to look one up in the enumeration costs more than the comparison
+LOCAL, VIRTUAL_ALIAS, VIRTUAL_MAILBOX, RELAY, DEFAULT, INVALID = AddressClass
+FINAL = frozenset({LOCAL, VIRTUAL_ALIAS, VIRTUAL_MAILBOX})
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Resolver:
         found = self.examine(address, sender)
         if found.routed and not self._settings.allow_untrusted_routing:
             return False
-        return found.address_class in FINAL or found.address_class is AddressClass.RELAY
+        return found.address_class in FINAL or found.address_class is RELAY
 
     def examine(self, address: Address, sender: bytes = b"") -> Resolution:
         key = address.external + b"\0" + sender if self._by_sender else address.external
@@ -174,7 +176,7 @@ class Resolver:
 
     def _examine(self, address: Address, sender: bytes) -> Resolution:
         known = self._cache.get(address.domain)
-        if known is None or known.address_class is AddressClass.LOCAL:
+        if known is None or known.address_class is LOCAL:
             address = self._reduce(address)
             if canonical_domain(address.domain) != address.domain:
                 return self._bad(address)
@@ -189,21 +191,21 @@ class Resolver:
 
     def _bad(self, address: Address) -> Resolution:
         route = Route(b"error", BAD_ADDRESS, address.external)
-        return Resolution(route, address, AddressClass.INVALID, routed=True)
+        return Resolution(route, address, INVALID, routed=True)
 
     def address_class(self, domain: bytes) -> AddressClass:
         lookups = self._lookups
         if self.is_local(domain):
-            return AddressClass.LOCAL
+            return LOCAL
         if not is_folded(domain):
-            return AddressClass.DEFAULT
+            return DEFAULT
         if lookups.virtual_alias_domains.matches(domain):
-            return AddressClass.VIRTUAL_ALIAS
+            return VIRTUAL_ALIAS
         if lookups.virtual_mailbox_domains.matches(domain):
-            return AddressClass.VIRTUAL_MAILBOX
+            return VIRTUAL_MAILBOX
         if lookups.relay_domains.matches(domain):
-            return AddressClass.RELAY
-        return AddressClass.DEFAULT
+            return RELAY
+        return DEFAULT
 
     def is_local(self, domain: bytes) -> bool:
         """mydestination, or a literal of one of our own addresses."""
@@ -248,7 +250,7 @@ class Resolver:
 
     def _find_destination(self, address: Address, sender: bytes) -> tuple[AddressClass, bytes, bytes]:
         found = self._of_domain(address.domain, sender)
-        if not self._transport_maps or found.address_class is AddressClass.VIRTUAL_ALIAS:
+        if not self._transport_maps or found.address_class is VIRTUAL_ALIAS:
             # an unknown alias stays unknown: transport_maps must not make it deliverable
             return found.address_class, found.transport, found.next_hop
         user = self._keys.user(address.local)
@@ -263,7 +265,7 @@ class Resolver:
         if found is None:
             address_class, transport, next_hop = self._classify(domain, sender)
             mapped = None
-            if self._transport_maps and address_class is not AddressClass.VIRTUAL_ALIAS:
+            if self._transport_maps and address_class is not VIRTUAL_ALIAS:
                 mapped = self._find_transport(domain)
             found = Destination(address_class, transport, next_hop, mapped)
             if self._cached:
@@ -277,12 +279,12 @@ class Resolver:
         settings = self._settings
         address_class = self.address_class(domain)
         next_hop = domain
-        if address_class is AddressClass.VIRTUAL_ALIAS:
+        if address_class is VIRTUAL_ALIAS:
             table = b" in virtual alias table" if settings.show_user_unknown_table_name else b""
             return address_class, b"error", b"5.1.1 User unknown" + table
-        if address_class is AddressClass.LOCAL:
+        if address_class is LOCAL:
             transport = settings.local_transport
-        elif address_class is AddressClass.VIRTUAL_MAILBOX:
+        elif address_class is VIRTUAL_MAILBOX:
             transport = settings.virtual_transport
         else:
             transport, relayhost = self._find_relay(address_class, sender)
@@ -293,7 +295,7 @@ class Resolver:
     def _find_relay(self, address_class: AddressClass, sender: bytes) -> tuple[str, str]:
         """Transport and relayhost for what is not ours in the end."""
         settings, routes, keys = self._settings, self._sender_routes, self._keys
-        is_relay = address_class is AddressClass.RELAY
+        is_relay = address_class is RELAY
         transport = settings.relay_transport if is_relay else settings.default_transport
         if not self._by_sender:
             return transport, settings.relayhost

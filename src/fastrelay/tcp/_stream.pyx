@@ -341,7 +341,8 @@ cdef class Listener(Source):
             self.poller.report("accept", error, self)
             return 0
         try:
-            stream.protocol = protocol = self.factory()
+            protocol = self.factory()
+            stream.attach(protocol)
             protocol.connection_made(stream)
         except Exception as error:
             self.poller.report("a connection could not be made", error, self)
