@@ -154,6 +154,17 @@ def test_channel_carries_a_real_configuration_and_a_file(tmp_path):
         assert receiver.receive(theirs) is None
 
 
+def test_a_master_killed_before_it_has_heard_the_worker_is_gone_and_no_error():
+    """Its end closes with a byte unread: the kernel tells the other end of a reset, not of an end of file."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        channel.tell_ready(theirs)
+        ours.close()
+        assert channel.Receiver().receive(theirs) is None
+        channel.tell_ready(theirs)  # dead before the worker was ready: it hears so from receive()
+        assert channel.Receiver().receive(theirs) is None
+
+
 def test_lock_is_for_one_and_its_file_may_not_be_a_link(tmp_path):
     owner = Owner("", os.geteuid(), os.getegid())
     directories.prepare(tmp_path / "spool", tmp_path / "data", owner)

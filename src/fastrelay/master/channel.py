@@ -8,6 +8,7 @@ Worker to master: single bytes, never a pickle, because master has rights that a
 from __future__ import annotations
 
 import array
+import contextlib
 import copyreg
 import pickle
 import socket
@@ -35,6 +36,12 @@ def send(sock: socket.socket, data: bytes | bytearray, fd: int | None) -> int:
     return sock.sendmsg([data], rights)
 
 
+def tell_ready(sock: socket.socket) -> None:
+    """The worker's listeners answer; a master that is gone by now is noticed by `receive`."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        sock.sendall(READY)
+
+
 def _reduce(config: Config) -> tuple[Any, ...]:
     """A Config without the evaluation that it keeps at hand, which is code."""
     return _rebuild, (config.directory, config.settings, config.entries, config.services, config.warnings)
@@ -58,7 +65,10 @@ class Receiver:
 
     def receive(self, sock: socket.socket) -> list[dict[str, Any]] | None:
         """The messages complete after one read; None when master is gone. May raise BlockingIOError."""
-        data, files, _, _ = socket.recv_fds(sock, 65536, 8)
+        try:
+            data, files, _, _ = socket.recv_fds(sock, 65536, 8)
+        except ConnectionResetError:  # it was killed before it had read all that we said
+            return None
         self._files += files
         return self._feed(data) if data else None
 

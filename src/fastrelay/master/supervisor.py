@@ -185,7 +185,7 @@ class Supervisor:
             queue_fd=self._queue_fd,
             mailbox_helper=helper_end,
             log=self.log,
-            ready=lambda: theirs.sendall(channel.READY),
+            ready=lambda: channel.tell_ready(theirs),
         )
         self.log.flush()
         pid = birth.fork()
