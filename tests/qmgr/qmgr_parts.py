@@ -16,6 +16,7 @@ FAILED = (Status.BOUNCED, Status.EXPIRED)
 DEFAULTS = {
     "qmgr_message_active_limit": 20000,
     "qmgr_message_recipient_limit": 20000,
+    "qmgr_message_recipient_minimum": 10,
     "minimal_backoff_time": 300.0,
     "maximal_backoff_time": 4000.0,
     "maximal_queue_lifetime": 432000.0,
@@ -70,7 +71,7 @@ class Entry:
         self.tries = 0
         self.verdicts: dict[int, Outcome] = {}
         self.gone: set[int] = set()
-        self.count = len(envelope.recipients)
+        self.count = self.recipients = len(envelope.recipients)
         self.warned = False
         self.owes_expansion = bool(envelope.expanded)
 

@@ -32,6 +32,8 @@ class Machine(RuleBasedStateMachine):
             },
             process_limit=SLOTS,
             qmgr_message_active_limit=LIMIT,
+            qmgr_message_recipient_limit=40,
+            qmgr_message_recipient_minimum=3,
             maximal_queue_lifetime=lifetime,
             soft_bounce=soft_bounce,
             fastrelay_retry_jitter=jitter,
@@ -140,7 +142,10 @@ class Machine(RuleBasedStateMachine):
         manager = house.manager
         active = manager.active.values()
         assert len(active) <= LIMIT
-        assert manager._active.recipients == sum(message.total for message in active)
+        assert manager._active.recipients == sum(
+            message.total for message in active if len(message.envelope.recipients) > 3
+        )
+        assert manager._active.recipients < 40 + 30
         assert manager._active.retried == sum(message.retried for message in active)
         assert manager._active.content == sum(message.kept for message in active)
         for transport in manager.scheduler.transports():

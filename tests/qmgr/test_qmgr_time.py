@@ -131,7 +131,7 @@ def test_active_limit_and_order_of_what_waits():
 
 
 def test_recipient_limit():
-    house = House(qmgr_message_recipient_limit=10)
+    house = House(qmgr_message_recipient_limit=10, qmgr_message_recipient_minimum=1)
     for n in range(5):
         house.accept(*(b"u%d@d%d.test" % (u, n) for u in range(6)))
     assert len(house.manager.active) == 2
@@ -142,8 +142,47 @@ def test_recipient_limit():
     assert not house.spool.entries
 
 
+def test_lists_keep_neither_new_nor_deferred_small_mail_out_of_the_active_queue():
+    house = House(qmgr_message_recipient_limit=10)
+    deferred = [house.accept(*(b"u%d@d%d.test" % (u, n) for u in range(10 + n))) for n in (0, 1)]
+    assert len(house.manager.active) == 2
+    for entry in deferred:
+        house.pump()
+        house.agent.take_all()
+        for queue, delivery in list(house.agent.taken):
+            house.agent.end(queue, delivery, Status.DEFERRED)
+        house.agent.take_all()
+        assert entry.next_try == START + 300
+    lists = [house.accept(*(b"u%d@e%d.test" % (u, n) for u in range(11))) for n in range(3)]
+    single = house.accept(b"u@f.test")
+    house.advance(301)
+    active = list(house.manager.active)
+    assert active == [e.message_id for e in (lists[0], single, deferred[0])]
+    assert house.manager.next_due() > house.now  # nothing spins for want of room
+    house.deliver_everything()
+    for _ in range(10):
+        house.advance(1)
+        house.deliver_everything()
+    assert not house.spool.entries and [n for n, _ in house.outcomes[-11:]] == [
+        b"u%d@d1.test" % u for u in range(11)
+    ]
+
+
+def test_a_list_that_stepped_aside_and_was_flushed_is_activated_once():
+    house = House(qmgr_message_recipient_limit=10)
+    first, second = (house.accept(*(b"u%d@e%d.test" % (u, n) for u in range(11))) for n in range(2))
+    house.advance(1)
+    house.manager.requeue(second)
+    house.manager.hold(first)
+    house.advance(1)
+    assert list(house.manager.active) == [second.message_id]
+    house.deliver_everything()
+    house.advance(1)
+    assert second.state is State.DONE and house.spool.reads == 1
+
+
 def test_retries_and_new_mail_take_turns():
-    room = WaitingRoom()
+    room = WaitingRoom(lambda recipients: True)
     house = House()
     for n in range(6):
         room.add_incoming(house.accept(b"a@%d.test" % n))

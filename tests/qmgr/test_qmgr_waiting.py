@@ -12,10 +12,11 @@ START = 1.7e9
 
 
 class Entry:
-    __slots__ = ("next_try",)
+    __slots__ = ("next_try", "recipients")
 
     def __init__(self) -> None:
         self.next_try = 0.0
+        self.recipients = 1
 
 
 def taken(room: WaitingRoom, now: float) -> list[Entry]:
@@ -34,7 +35,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_waiting_room_gives_what_a_search_would_find(steps):
-    room, now = WaitingRoom(), START
+    room, now = WaitingRoom(lambda recipients: True), START
     entries = [Entry() for _ in range(10)]
     for what, number, time in steps:
         entry = entries[number]
@@ -62,7 +63,7 @@ def test_waiting_room_gives_what_a_search_would_find(steps):
 
 
 def test_waiting_room_wakes_nobody_when_all_have_left():
-    room, entry = WaitingRoom(), Entry()
+    room, entry = WaitingRoom(lambda recipients: True), Entry()
     room.schedule(entry, START + 100)
     assert room.next_due(False, True) == START + 100
     entry.next_try = 0.0
@@ -71,7 +72,7 @@ def test_waiting_room_wakes_nobody_when_all_have_left():
 
 
 def test_waiting_room_after_a_flush_says_so():
-    room, entry = WaitingRoom(), Entry()
+    room, entry = WaitingRoom(lambda recipients: True), Entry()
     room.schedule(entry, START + 100)
     room.flush()
     assert room.take(START, False, True) == (entry, Source.FLUSHED)
@@ -82,7 +83,7 @@ def test_waiting_room_costs_an_entry_its_place_in_a_list():
     count = 50_000
     entries = [Entry() for _ in range(count)]
     dues = [START + random.uniform(0, 4000) for _ in range(count)]
-    room = WaitingRoom()
+    room = WaitingRoom(lambda recipients: True)
     for entry in entries:  # so that the due times are there before
         entry.next_try = START
     tracemalloc.start()

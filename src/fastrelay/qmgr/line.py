@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from fastrelay.qmgr.transport import Transport
 
 
+# What lines without jobs share, as there is a line for every destination; nothing is ever put into these.
+NONE_WAITING: dict[int, deque[Any]] = {}
+NONE_BEGUN: list[Any] = []
+
+
 class Item(Protocol):
     def waiting_since(self) -> float:
         """When the queue manager took the oldest message that it stands for."""
@@ -41,8 +46,8 @@ class Line:
         self.singles: deque[Any] = deque()
         self.jobs = 0
         self.waiting = 0  # items, those of jobs included
-        self._by_size: dict[int, deque[Job]] = {}  # not begun
-        self._stack: list[Job] = []  # begun: each passed the one below it, the last is the current one
+        self._by_size: dict[int, deque[Job]] = NONE_WAITING  # not begun
+        self._stack: list[Job] = NONE_BEGUN  # each passed the one below it, the last is the current one
         self._numbers = 0
         self._gone = 0  # items of their own that left while there were jobs
 
@@ -55,6 +60,8 @@ class Line:
         if len(items) == 1:
             self.push(items[0])
             return
+        if self._by_size is NONE_WAITING:
+            self._by_size, self._stack = {}, []
         self._numbers += 1
         job = Job(items, since, self._numbers, self._gone + len(self.singles))
         self._by_size.setdefault(job.size, deque()).append(job)

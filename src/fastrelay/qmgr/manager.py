@@ -39,7 +39,7 @@ class QueueManager:
         self._log = around.log
         self._active = ActiveQueue(settings)
         self.active = self._active.messages  # message_id -> what is being delivered
-        self._waiting = WaitingRoom()
+        self._waiting = WaitingRoom(self._active.may_hold)
         self._parking = Parking(self._active)
         now = self._clock()
         self._ramp = Ramp(now)
@@ -81,7 +81,7 @@ class QueueManager:
         self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes = b""
     ) -> None:
         """A message was just committed; its contents are kept only within the memory limit."""
-        if self._waiting.incoming or not self._active.may_start():
+        if self._waiting.incoming or not self._active.may_start(len(envelope.recipients)):
             self._waiting.add_incoming(entry)
             self.scheduler.want_pump()
             return
@@ -405,7 +405,7 @@ class QueueManager:
         if wake is not None:
             dues.append(wake)
         fresh, deferred = self._active.may_start(), self._active.may_retry()
-        self._starved = not (fresh and deferred)
+        self._starved = bool(not (fresh and deferred) or self._waiting.large)
         waiting = self._waiting.next_due(fresh, deferred)
         if waiting is not None:
             dues.append(max(waiting, self._next_refill))

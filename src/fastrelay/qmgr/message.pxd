@@ -6,7 +6,7 @@ from fastrelay.borders cimport Delivery, Envelope, Outcome, QueuedMessage, Recip
 cdef class ActiveMessage(QueuedMessage):
     cdef public list due, deferred
     cdef public object parked_at, fate
-    cdef public Py_ssize_t in_flight, total, kept
+    cdef public Py_ssize_t in_flight, total, counted, kept
     cdef public bint bouncing, retried, confirms
     cdef public double next_try
 

@@ -50,6 +50,7 @@ class ActiveMessage(QueuedMessage):
         self.retried = retried
         self.confirms = confirms
         self.total = 0  # recipients of this pass
+        self.counted = 0  # those that count against the limit of recipients
         self.kept = 0  # bytes of contents that count against the memory limit
         self.due: list[tuple[int, Outcome]] | None = None  # what a notice has to tell when the pass ends
         self.deferred: list[Outcome] | None = None

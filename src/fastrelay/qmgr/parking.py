@@ -56,4 +56,6 @@ class Parking:
     def _has_drained(self, destination: Destination) -> bool:
         if not destination.parked or not self._active.has_room():
             return False
+        if not self._active.may_hold(destination.parked[0].recipients):
+            return False
         return destination.reason is not None or destination.messages() < max(1, self._active.share() // 2)

@@ -22,6 +22,7 @@ class QmgrSettings:
 
     qmgr_message_active_limit: int
     qmgr_message_recipient_limit: int
+    qmgr_message_recipient_minimum: int
     minimal_backoff_time: float
     maximal_backoff_time: float
     maximal_queue_lifetime: float

@@ -2,7 +2,8 @@
 
 The queue manager asks for the next one when the active queue has room: one new, then one deferred, as
 qmgr(8) does, so that neither kind starves the other. What leaves is rate limited by a ramp after a
-restart or a flush. Entries due later than the next are in lists, one a SPAN of due times, which cost eight
+restart or a flush. Messages whose recipients find no room there step aside into a line of their own, so that
+they hold up no others. Entries due later than the next are in lists, one a SPAN of due times, which cost eight
 bytes an entry; one list at a time is made a heap. Invariant: an entry counts only where entry.next_try
 says it is due, so that one rescheduled, held or deleted leaves nothing to search for.
 """
@@ -14,7 +15,7 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Item = tuple[float, int, Any]  # due, tie-break, entry
@@ -42,7 +43,9 @@ class Ramp:
 
 
 class WaitingRoom:
-    def __init__(self) -> None:
+    def __init__(self, may_hold: Callable[[int], bool]) -> None:
+        """`may_hold` says whether the active queue has room for so many recipients."""
+        self._may_hold = may_hold
         self.incoming: deque[Any] = deque()
         self._near: list[Item] = []  # a heap of what is due up to the end of span `_reached`
         self._reached = -1
@@ -52,6 +55,9 @@ class WaitingRoom:
         self._flushed: deque[tuple[int, list[Any]]] = deque()  # by span; a list is taken from its end
         self._sequence = itertools.count()
         self._deferred_turn = False
+        self.large: deque[tuple[float, Source, Any]] = (
+            deque()
+        )  # with next_try as it was when it stepped aside
 
     def add_incoming(self, entry: Any) -> None:
         entry.next_try = 0.0
@@ -81,12 +87,27 @@ class WaitingRoom:
 
     def next_due(self, fresh: bool, deferred: bool) -> float | None:
         """When there is something to take; `fresh` and `deferred` say what may be taken."""
-        if (fresh and self.incoming) or (deferred and self._flushed):
+        if (fresh and (self.incoming or self._large_fits())) or (deferred and self._flushed):
             return 0.0
         return self._first_due() if deferred else None
 
     def take(self, now: float, fresh: bool, deferred: bool) -> tuple[Any, Source] | None:
         """The next entry to activate, if there is one."""
+        while fresh and self._large_fits():
+            next_try, source, entry = self.large.popleft()
+            if entry.next_try == next_try:  # it was not rescheduled meanwhile
+                return entry, source
+        while (taken := self._take_any(now, fresh, deferred)) is not None:
+            entry, source = taken
+            if self._may_hold(entry.recipients):
+                return taken
+            self.large.append((entry.next_try, source, entry))
+        return None
+
+    def _large_fits(self) -> bool:
+        return bool(self.large) and self._may_hold(self.large[0][2].recipients)
+
+    def _take_any(self, now: float, fresh: bool, deferred: bool) -> tuple[Any, Source] | None:
         turn, self._deferred_turn = self._deferred_turn, not self._deferred_turn
         if fresh and not (turn and deferred and self._has_due(now)):
             while self.incoming:

@@ -15,7 +15,18 @@ def _feedback(name: str, doc: str) -> Parameter:
 
 PARAMETERS = (
     integer("qmgr_message_active_limit", "20000", "Messages in the active queue.", minimum=1),
-    integer("qmgr_message_recipient_limit", "20000", "Recipients in the active queue.", minimum=1),
+    integer(
+        "qmgr_message_recipient_limit",
+        "20000",
+        "Recipients in the active queue, of messages with more than `qmgr_message_recipient_minimum`.",
+        minimum=1,
+    ),
+    integer(
+        "qmgr_message_recipient_minimum",
+        "10",
+        "A message of no more recipients does not wait for room for them.",
+        minimum=1,
+    ),
     time("queue_run_delay", "300s", "How often the deferred messages that are due are looked at.", minimum=1),
     time(
         "minimal_backoff_time",
