@@ -194,6 +194,21 @@ original_recipient: x@y.example
 recipient: x@y.example
 *** MESSAGE CONTENTS deferred/B15979840F3 ***
 """
+TYPED = """\
+*** ENVELOPE RECORDS deferred/B15979840F3 ***
+ 67 message_size:            3273               0               1               0            3273               0
+ 84 message_arrival_time: Sun Nov 22 23:23:31 2026
+ 65 create_time: Sun Nov 22 23:23:31 2026
+ 65 named_attribute: log_ident=B15979840F3
+ 83 sender: a@b.example
+ 65 named_attribute: client_name=c.example
+ 65 named_attribute: dsn_orig_rcpt=rfc822;o@x
+ 79 original_recipient: x@y.example
+ 82 recipient: x@y.example
+ 77 *** MESSAGE CONTENTS deferred/B15979840F3 ***
+ 88 *** HEADER EXTRACTED deferred/B15979840F3 ***
+ 69 *** MESSAGE FILE END deferred/B15979840F3 ***
+"""
 HEADER = "Subject: hi\nX: a\n b\n"
 BODY = "\n.dot\nbody: x\n"
 CAT_END = "*** HEADER EXTRACTED deferred/B15979840F3 ***\n*** MESSAGE FILE END deferred/B15979840F3 ***\n"
@@ -207,6 +222,9 @@ CAT_END = "*** HEADER EXTRACTED deferred/B15979840F3 ***\n*** MESSAGE FILE END d
         ("-hq", HEADER),
         ("-bq", BODY),
         ("-bhq", HEADER + BODY),
+        ("-rq", CAT + HEADER + BODY + CAT_END),
+        ("-dhq", " 78 Subject: hi\n 78 X: a\n 78  b\n"),
+        ("-deq", TYPED),
     ],
 )
 def test_postcat_shows_the_parts_asked_for(office, capfd, flags, shown):
@@ -221,6 +239,9 @@ def test_postcat_refusals(office, capfd):
     assert capfd.readouterr().err == "postcat: fatal: open queue file AAAAAAAAAA: No such file or directory\n"
     assert office.run("postcat", "-q", "../x") == 1
     assert capfd.readouterr().err == "postcat: fatal: bad mail queue ID: ../x\n"
+    for args in (("-oq", "AAAAAAAAAA"), ("-s", "77", "-q", "AAAAAAAAAA")):
+        assert office.run("postcat", *args) == 1
+        assert "there are no offsets" in capfd.readouterr().err
 
 
 def test_tools_by_their_own_names_start_without_the_heavy_libraries(office):

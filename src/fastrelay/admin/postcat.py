@@ -6,6 +6,7 @@ The envelope's names are Postfix's; addresses are shown as they are stored, in e
 from __future__ import annotations
 
 import base64
+import io
 import sys
 import time
 from collections.abc import Iterator
@@ -16,25 +17,44 @@ from fastrelay.admin.options import Options, client, is_queue_id
 from fastrelay.master.control import Client, Item
 from fastrelay.master.errors import FatalError
 
-USAGE = "usage: postcat [-b (body text)] [-c config_dir] [-e (envelope)] [-h (header text)] -q queue_id..."
+USAGE = (
+    "usage: postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] [-e (envelope)]"
+    " [-h (header text)] [-r (record order)] -q queue_id..."
+)
+TYPES = {  # rec_type.h
+    "message_size": 67,
+    "message_arrival_time": 84,
+    "sender": 83,
+    "original_recipient": 79,
+    "recipient": 82,
+    "done_recipient": 68,
+}
+ATTRIBUTE, TEXT = 65, 78
 CLIENT = ("client_name", "client_address", "helo_name", "protocol_name")
 
 
 def main(config_dir: Path, args: list[str]) -> int:
-    options = Options("postcat", config_dir, args, "bdehnoqr", USAGE, 1)
+    options = Options("postcat", config_dir, args, "bdehnoqrs:", USAGE, 1)
     flags = {option[1] for option, _ in options.given}
     parts = flags & set("beh") or set("beh")
     if "q" not in flags:
         raise FatalError(f"messages are not in files of their own: give -q and queue ids. {USAGE}")
+    if flags & set("os"):
+        raise FatalError("messages are not in files of their own: there are no offsets (-o, -s)")
     relay = client(options.config_dir)
     for queue_id in options.operands:
         if not is_queue_id(queue_id):
             raise FatalError(f"bad mail queue ID: {queue_id}")
-        _show(relay, queue_id, parts)
+        _show(relay, queue_id, parts, "d" in flags)
     return 0
 
 
-def _show(relay: Client, queue_id: str, parts: set[str]) -> None:
+def _show(relay: Client, queue_id: str, parts: set[str], types: bool) -> None:
+    """`types`: each line begins with its record's type in Postfix's queue file."""
+
+    def put(kind: int, line: bytes) -> None:
+        sys.stdout.buffer.write((b"%3d " % kind if types else b"") + line)
+
     items = relay.call("cat", id=queue_id)
     first = next(items, None)
     if first is None:
@@ -43,18 +63,18 @@ def _show(relay: Client, queue_id: str, parts: set[str]) -> None:
     recipients, contents = _parts(items)
     markers = "e" in parts
     if markers:
-        _print(f"*** ENVELOPE RECORDS {file} ***".encode())
+        sys.stdout.buffer.write(f"*** ENVELOPE RECORDS {file} ***\n".encode())
         for line in envelope_lines(queue_id, first["envelope"] | {"recipients": recipients}):
-            _print(line.encode(errors="surrogateescape"))
-        _print(f"*** MESSAGE CONTENTS {file} ***".encode())
-    header, body = split_contents(contents)
-    if "h" in parts:
-        sys.stdout.buffer.write(header)
-    if "b" in parts:
-        sys.stdout.buffer.write(body)
+            kind = TYPES.get(line.partition(":")[0], ATTRIBUTE)
+            put(kind, line.encode(errors="surrogateescape") + b"\n")
+        put(77, f"*** MESSAGE CONTENTS {file} ***\n".encode())
+    for part, text in zip("hb", split_contents(contents), strict=True):
+        if part in parts:
+            for piece in io.BytesIO(text) if types else [text]:
+                put(TEXT, piece)
     if markers:
-        _print(f"*** HEADER EXTRACTED {file} ***".encode())
-        _print(f"*** MESSAGE FILE END {file} ***".encode())
+        put(88, f"*** HEADER EXTRACTED {file} ***\n".encode())
+        put(69, f"*** MESSAGE FILE END {file} ***\n".encode())
 
 
 def _parts(items: Iterator[Item]) -> tuple[list[Item], bytes]:
@@ -103,7 +123,3 @@ def envelope_lines(queue_id: str, envelope: dict[str, Any]) -> Iterator[str]:
             yield f"named_attribute: notify_flags={recipient['notify']}"
         yield f"original_recipient: {recipient.get('original') or recipient['address']}"
         yield f"{'done_recipient' if recipient.get('done') else 'recipient'}: {recipient['address']}"
-
-
-def _print(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")

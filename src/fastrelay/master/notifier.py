@@ -128,9 +128,14 @@ class Notifier:
             done = self._when_durable(message, left, mine, notice_id, copy)
             self._spool.append_notice(notice_number, mapped, notice.content, errand.settles, done)
 
-        self._own_mail.map_then(
-            notice.envelope, notice_id, store, lambda: self._later(lambda: self._go_on(message, left))
-        )
+        self._own_mail.map_then(notice.envelope, notice_id, store, partial(self._put_off, message, left))
+
+    def _put_off(self, message: Any, left: list[Errand]) -> None:
+        """It cannot be queued now. Delayed mail is not kept from its next try, and is told of after that one."""
+        if left[0].template is DELAY:
+            self._go_on(message, left[1:])
+        else:
+            self._later(lambda: self._go_on(message, left))
 
     def _when_durable(
         self,
@@ -142,7 +147,7 @@ class Notifier:
     ) -> Callable[[Any], None]:
         def done(entry: Any) -> None:
             if entry is None:
-                self._later(lambda: self._go_on(message, left))
+                self._put_off(message, left)
                 return
             self._log.line(b"bounce", notice.log_text)
             self._accepted(entry, notice, notice_id)
