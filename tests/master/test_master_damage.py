@@ -122,11 +122,8 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
     envelope = Envelope(b"s@x.test", [Recipient(b"a@x.test", b"a@x.test")], 0.0)
     message = QueuedMessage(SimpleNamespace(message_id=1), b"OLD", envelope, [b"Subject: x\r\n\r\n"], None)
     notifier.notify(message, [], [Outcome(0, Status.DEFERRED, b"4.4.1", b"later")])
-    assert (disk.notices, settled, again) == (
-        1,
-        [message],
-        [],
-    )  # delayed mail goes on, what it frees is needed
+    # delayed mail goes on, what it frees is needed
+    assert (disk.notices, settled, again) == (1, [message], [])
     disk.notices, settled[:] = 0, []
     notifier.notify(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
     again.pop()()
