@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def live() -> dict[str, int]:
     """Live objects of each compiled module; all zero in a release build."""
     gc.collect()
     return {name: importlib.import_module(name).live_objects() for name in COUNTED}
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch):
+    """The local time is UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture(autouse=os.environ.get("FASTRELAY_DEBUG") == "1")

@@ -7,8 +7,8 @@ import email.message
 import email.policy
 import re
 
-from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.bounce import BounceSettings, Notice
+from fastrelay.borders import Content, Envelope, Outcome, Recipient, Status
+from fastrelay.bounce import FAILURE, BounceSettings, Notice, Subject, Template
 
 NOW = 1795391223.9
 VALUES: dict[str, object] = {
@@ -27,6 +27,32 @@ VALUES: dict[str, object] = {
 }
 CONTENT = [b"Subject: orig\r\nFrom: s@x.example\r\n\r\n", b"line1\r\n..line\r\n"]
 
+HEAD = b"""Received: by relay.lab.example (Postfix)
+	id C4289984016; Sun, 22 Nov 2026 23:47:03 +0000 (UTC)
+Date: Sun, 22 Nov 2026 23:47:03 +0000 (UTC)
+From: Mail Delivery System <MAILER-DAEMON@%b>
+Subject: %b
+To: s@x.example
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status;
+	boundary="B41919847AD.1795391223/relay.lab.example"
+Content-Transfer-Encoding: 7bit
+Message-Id: <20261122234703.C4289984016@relay.lab.example>
+
+This is a MIME-encapsulated message.
+
+--B41919847AD.1795391223/relay.lab.example
+Content-Description: Notification
+Content-Type: text/plain; charset=us-ascii
+
+"""
+
+
+def head(subject: bytes, origin: bytes) -> bytes:
+    """How Postfix's notices begin."""
+    return HEAD % (origin, subject)
+
 
 def settings_with(**changes: object) -> BounceSettings:
     return BounceSettings(**(VALUES | changes))  # type: ignore[arg-type]
@@ -34,6 +60,19 @@ def settings_with(**changes: object) -> BounceSettings:
 
 def envelope(sender: bytes = b"s@x.example", flags: int = 0, envid: bytes = b"") -> Envelope:
     return Envelope(sender, [], NOW - 1, flags=flags, envid=envid)
+
+
+def about(
+    told: list[tuple[Recipient, Outcome]],
+    of: Envelope,
+    template: Template = FAILURE,
+    content: Content = CONTENT,
+    **changes: object,
+) -> Subject:
+    """What became of `told`, recipients of the message `of`."""
+    return Subject(
+        template, settings_with(**changes), of, told, content, NOW, b"B41919847AD", b"C4289984016", 77
+    )
 
 
 def failure(

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import email
-import time
 
 import pytest
-from bounce_parts import CONTENT, NOW, envelope, failure, octets, parsed, report_fields, settings_with
+from bounce_parts import (
+    CONTENT,
+    NOW,
+    about,
+    envelope,
+    failure,
+    head,
+    octets,
+    parsed,
+    report_fields,
+    settings_with,
+)
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -14,25 +24,11 @@ from hypothesis import strategies as st
 from fastrelay.borders import Flag, Notify, Status
 from fastrelay.bounce import Addressee, addressee, discard_text, make_notice, make_postmaster_copy
 
-POSTFIX = b"""Received: by relay.lab.example (Postfix)
-	id C4289984016; Sun, 22 Nov 2026 23:47:03 +0000 (UTC)
-Date: Sun, 22 Nov 2026 23:47:03 +0000 (UTC)
-From: Mail Delivery System <MAILER-DAEMON@relay.lab.example>
-Subject: Undelivered Mail Returned to Sender
-To: s@x.example
-Auto-Submitted: auto-replied
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status;
-	boundary="B41919847AD.1795391223/relay.lab.example"
-Content-Transfer-Encoding: 7bit
-Message-Id: <20261122234703.C4289984016@relay.lab.example>
+pytestmark = pytest.mark.usefixtures("utc")
 
-This is a MIME-encapsulated message.
-
---B41919847AD.1795391223/relay.lab.example
-Content-Description: Notification
-Content-Type: text/plain; charset=us-ascii
-
+POSTFIX = (
+    head(b"Undelivered Mail Returned to Sender", b"relay.lab.example")
+    + b"""\
 This is the mail system at host relay.lab.example.
 
 I'm sorry to have to inform you that your message could not
@@ -90,30 +86,13 @@ line1
 
 --B41919847AD.1795391223/relay.lab.example--
 """
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+)
 
 
 def notice_of(
     failed: list, sender: bytes = b"s@x.example", content=CONTENT, flags: int = 0, envid=b"", **changes
 ):
-    return make_notice(
-        settings_with(**changes),
-        envelope(sender, flags, envid),
-        failed,
-        content,
-        NOW,
-        b"B41919847AD",
-        b"C4289984016",
-        77,
-    )
+    return make_notice(about(failed, envelope(sender, flags, envid), content=content, **changes))
 
 
 def test_it_is_what_postfix_writes() -> None:
@@ -134,16 +113,7 @@ def test_it_is_what_postfix_writes() -> None:
         ),
         failure(b"bad@z.example", said % long, long, b"127.0.0.1", original=b"al@y.example"),
     ]
-    made = make_notice(
-        settings_with(myorigin="relay.lab.example"),
-        envelope(envid=b"abc+3Ddef"),
-        failed,
-        CONTENT,
-        NOW,
-        b"B41919847AD",
-        b"C4289984016",
-        77,
-    )
+    made = notice_of(failed, envid=b"abc+3Ddef", myorigin="relay.lab.example")
     assert made is not None
     expected = POSTFIX.replace(b"\n", b"\r\n").replace(
         b"47:03 +0000 (UTC)\r\n\r\nFinal", b"47:02 +0000 (UTC)\r\n\r\nFinal"
@@ -251,9 +221,7 @@ def test_the_end_of_the_chain_is_said() -> None:
 
 def test_postmaster_copy() -> None:
     def copy(sender: bytes = b"s@x", **changes: object):
-        return make_postmaster_copy(
-            settings_with(**changes), envelope(sender), [failure()], CONTENT, NOW, b"Q", b"N"
-        )
+        return make_postmaster_copy(about([failure()], envelope(sender), **changes))
 
     made = copy(notify_classes=("bounce",), bounce_notice_recipient="bn@x.example")
     assert made is not None

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from bounce_parts import CONTENT, NOW, envelope, octets, parsed, report_fields, settings_with
+from bounce_parts import about, envelope, head, octets, parsed, report_fields, settings_with
 
 from fastrelay.borders import Flag, Notify, Outcome, Recipient, Status
 from fastrelay.bounce import DELAY, SUCCESS, discard_text, make_notice, make_postmaster_copy
 from fastrelay.bounce.report import said
 
-REPORT = b"""Received: by relay.lab.example (Postfix)
-	id C4289984016; Sun, 22 Nov 2026 23:47:03 +0000 (UTC)
-Date: Sun, 22 Nov 2026 23:47:03 +0000 (UTC)
-From: Mail Delivery System <MAILER-DAEMON@origin.example>
-Subject: Successful Mail Delivery Report
-To: s@x.example
-Auto-Submitted: auto-replied
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status;
-	boundary="B41919847AD.1795391223/relay.lab.example"
-Content-Transfer-Encoding: 7bit
-Message-Id: <20261122234703.C4289984016@relay.lab.example>
+pytestmark = pytest.mark.usefixtures("utc")
 
-This is a MIME-encapsulated message.
-
---B41919847AD.1795391223/relay.lab.example
-Content-Description: Notification
-Content-Type: text/plain; charset=us-ascii
-
+REPORT = (
+    head(b"Successful Mail Delivery Report", b"origin.example")
+    + b"""\
 This is the mail system at host relay.lab.example.
 
 Your message was successfully delivered to the destination(s)
@@ -76,19 +60,11 @@ From: s@x.example
 
 --B41919847AD.1795391223/relay.lab.example--
 """
+)
 QUEUED = b"250 2.0.0 Ok: queued as SINK"
 RELAYED = Outcome(0, Status.SENT, b"2.0.0", QUEUED, b"mx[1.2.3.4]:25", 0.0, 0.0, b"mx", QUEUED, b"relayed")
 EXPANDED = Outcome(0, Status.SENT, b"2.0.0", b"alias expanded", action=b"expanded")
 LATE = Outcome(0, Status.DEFERRED, b"4.2.0", b"host mx said: 450 busy", b"mx", diagnostic=b"450 busy")
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def person(address: bytes, notify: Notify | int = 0, orcpt: bytes = b"") -> Recipient:
@@ -96,15 +72,11 @@ def person(address: bytes, notify: Notify | int = 0, orcpt: bytes = b"") -> Reci
 
 
 def notice_of(template, told, sender=b"s@x.example", flags=0, envid=b"", **changes):
-    about = envelope(sender, flags, envid)
-    return make_notice(
-        settings_with(**changes), about, told, CONTENT, NOW, b"B41919847AD", b"C4289984016", 77, template
-    )
+    return make_notice(about(told, envelope(sender, flags, envid), template, **changes))
 
 
 def copy_of(template, told, sender=b"s@x.example", **changes):
-    settings = settings_with(**changes)
-    return make_postmaster_copy(settings, envelope(sender), told, CONTENT, NOW, b"Q", b"N", template)
+    return make_postmaster_copy(about(told, envelope(sender), template, **changes))
 
 
 def test_a_success_report_is_what_postfix_writes() -> None:
@@ -183,7 +155,7 @@ def test_the_postmasters_copy_of_a_delay_has_everybody() -> None:
     assert "mail system" not in message.get_payload()[0].get_payload()
     assert [fields["Final-Recipient"] for fields in report_fields(message)[1:]] == ["rfc822; c@y.example"]
     assert made.envelope.sender == b"double-bounce@relay.lab.example"
-    assert made.log_text == b"Q: postmaster delay notification: N"
+    assert made.log_text == b"B41919847AD: postmaster delay notification: C4289984016"
     assert copy_of(DELAY, told, b"", notify_classes=("delay",)) is None
     assert copy_of(SUCCESS, told, notify_classes=("bounce", "2bounce", "delay")) is None
 

@@ -12,15 +12,6 @@ from fastrelay.cleanup.received import ReceivedHeader, mail_date, utc_stamp
 NOW = 1795391223.7
 
 
-@pytest.fixture
-def utc(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
 def test_form(utc: None) -> None:
     header = ReceivedHeader(b"relay.lab.example", b"Postfix")
     client = header.client(b"c.example", b"localhost", b"127.0.0.1", b"ESMTP")

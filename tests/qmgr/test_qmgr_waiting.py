@@ -6,6 +6,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastrelay.qmgr import waiting
 from fastrelay.qmgr.waiting import SPAN, Source, WaitingRoom
 
 START = 1.7e9
@@ -94,3 +95,24 @@ def test_waiting_room_costs_an_entry_its_place_in_a_list():
         tracemalloc.stop()
     assert used / count < 16
     assert len(taken(room, START + 5000)) == count
+
+
+def test_no_more_than_some_step_aside(monkeypatch):
+    """Then all wait for the first of them, and nobody is to look again before there is room."""
+    monkeypatch.setattr(waiting, "LARGE_LIMIT", 3)
+    most = 10
+    room = WaitingRoom(lambda recipients: recipients <= most)
+    large, small = [Entry() for _ in range(5)], Entry()
+    for entry in large:
+        entry.recipients = 1000
+    for entry in [*large, small]:
+        room.add_incoming(entry)
+    assert room.take(START, fresh=True, deferred=True) is None
+    assert (len(room.large), len(room.incoming)) == (3, 3)
+    assert room.next_due(fresh=True, deferred=True) is None
+    most = 1000
+    assert room.next_due(fresh=True, deferred=True) == 0.0
+    assert [room.take(START, fresh=True, deferred=True) for _ in range(7)] == [
+        *((entry, Source.INCOMING) for entry in [*large, small]),
+        None,
+    ]

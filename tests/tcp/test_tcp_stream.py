@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tcp_house import PATIENCE, Protocol, run, until
 
+from fastrelay.tcp import _stream as stream
 from fastrelay.tcp._stream import Stream
 
 RESET = struct.pack("ii", 1, 0)
@@ -41,6 +42,42 @@ def test_an_address_of_ipv6():
             assert server.transport.peername == client.getsockname()[:2]
 
     assert run(test, family=socket.AF_INET6) == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.10.200.99", "127.100.9.255", "127.255.255.254"])
+def test_an_address_of_ipv4(address):
+    async def test(house):
+        with socket.socket() as client:
+            client.bind((address, 0))
+            client.connect(house.address)
+            server = await house.accepted()
+            assert server.transport.peername == client.getsockname()
+
+    assert run(test) == []
+
+
+class Compiled(stream.Protocol):
+    """What a Stream calls as a C function; it puts `after` in its own place, and nobody else knows it then."""
+
+    def __init__(self, transport, after):
+        self.transport, self.after = transport, after
+
+    def data_received(self, data):
+        self.transport.set_protocol(self.after)
+        self.after.data_received(data.upper())
+
+
+def test_a_compiled_protocol_may_go_while_it_is_called():
+    async def test(house):
+        with house.connect() as client:
+            server = await house.accepted()
+            server.transport.set_protocol(Compiled(server.transport, server))
+            client.sendall(b"a")
+            await until(lambda: server.data == b"A")
+            client.sendall(b"b")
+            await until(lambda: server.data == b"Ab")
+
+    assert run(test) == []
 
 
 def test_what_the_kernel_does_not_take_is_sent_later_in_order():

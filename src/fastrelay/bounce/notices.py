@@ -8,15 +8,13 @@ text); the enclosed message is in wire form and stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastrelay.borders import Content, Envelope, Flag, Recipient
 from fastrelay.bounce import text
 from fastrelay.bounce.report import Subject, at_origin, delivery_report, needs_utf8, said
-from fastrelay.bounce.settings import BounceSettings
-from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS, Template
-from fastrelay.bounce.verdicts import Addressee, Told, addressee, double_bounce_sender, to_report
+from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS
+from fastrelay.bounce.verdicts import Addressee, addressee, double_bounce_sender, to_report
 from fastrelay.cleanup.received import mail_date, utc_stamp
 from fastrelay.log.lines import postmaster_notice, sender_notice
 
@@ -30,25 +28,16 @@ class Notice:
     log_text: bytes
 
 
-def make_notice(
-    settings: BounceSettings,
-    envelope: Envelope,
-    told: Sequence[Told],
-    content: Content,
-    now: float,
-    queue_id: bytes,
-    notice_id: bytes,
-    number: int,
-    template: Template = FAILURE,
-) -> Notice | None:
+def make_notice(about: Subject) -> Notice | None:
     """The notice that settles these recipients, or None: nobody is to be told (see verdicts)."""
-    report = to_report(told, template)
+    settings, envelope, template = about.settings, about.envelope, about.template
+    report = to_report(about.told, template)
     who = addressee(settings, envelope.sender, template)
     if not report or who in (Addressee.NOBODY, Addressee.NOBODY_EVER):
         return None
-    about = Subject(template, settings, envelope, report, content, now, queue_id, notice_id, number)
+    about = replace(about, told=report)
     # RFC 3461 4.3; bounce_size_limit stands above RET=FULL, as in Postfix; what succeeds or waits is not returned.
-    too_big = bool(settings.bounce_size_limit) and sum(map(len, content)) > settings.bounce_size_limit
+    too_big = bool(settings.bounce_size_limit) and sum(map(len, about.content)) > settings.bounce_size_limit
     headers_only = too_big or template is not FAILURE
     if who is Addressee.POSTMASTER:
         postmaster = settings._2bounce_notice_recipient.encode()
@@ -56,31 +45,21 @@ def make_notice(
     return compose(about, b"", False, headers_only or bool(envelope.flags & Flag.RET_HDRS))
 
 
-def make_postmaster_copy(
-    settings: BounceSettings,
-    envelope: Envelope,
-    told: Sequence[Told],
-    content: Content,
-    now: float,
-    queue_id: bytes,
-    notice_id: bytes,
-    template: Template = FAILURE,
-) -> Notice | None:
+def make_postmaster_copy(about: Subject) -> Notice | None:
     """With `bounce`, `delay` in notify_classes the postmaster gets the headers; it settles nothing.
 
     Of what is delayed the postmaster hears even if NOTIFY keeps it from the sender.
     """
-    report = list(told) if template is DELAY else to_report(told, template)
-    wanted = {FAILURE.kind: "bounce", DELAY.kind: "delay"}.get(template.kind)
+    settings, template = about.settings, about.template
+    report = about.told if template is DELAY else to_report(about.told, template)
     if (
         not report
-        or wanted not in settings.notify_classes
-        or addressee(settings, envelope.sender, template) is not Addressee.SENDER
+        or template.notify_class not in settings.notify_classes
+        or addressee(settings, about.envelope.sender, template) is not Addressee.SENDER
     ):
         return None
     postmaster = settings.delay_notice_recipient if template is DELAY else settings.bounce_notice_recipient
-    about = Subject(template, settings, envelope, report, content, now, queue_id, notice_id, 0)
-    return compose(about, postmaster.encode(), True, True)
+    return compose(replace(about, told=report, number=0), postmaster.encode(), True, True)
 
 
 def compose(about: Subject, postmaster: bytes, is_copy: bool, headers_only: bool) -> Notice:
@@ -187,7 +166,7 @@ def _explanation(about: Subject, is_copy: bool, boundary: bytes, eight_bit: bool
         lines += [
             b"This is the mail system at host %b." % about.settings.myhostname.encode(),
             b"",
-            *about.template.words(about.settings),
+            *_words(about),
             b"                   The mail system",
         ]
     for recipient, outcome in about.told:
@@ -198,6 +177,16 @@ def _explanation(about: Subject, is_copy: bool, boundary: bytes, eight_bit: bool
         )
         lines += [b"", text.wrap(b"<%b>%b: %b" % (address, origin, text.reason(said(outcome), utf8)))]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _words(about: Subject) -> list[bytes]:
+    """The template's text with its numbers."""
+    settings = about.settings
+    numbers = {
+        b"delay_warning_time_hours": settings.delay_warning_time // 3600,
+        b"maximal_queue_lifetime_days": settings.maximal_queue_lifetime // 86400,
+    }
+    return (about.template.words % numbers).split(b"\n")
 
 
 def _enclosed_header(

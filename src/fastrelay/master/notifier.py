@@ -15,6 +15,7 @@ from typing import Any
 
 from fastrelay.borders import Content, Envelope, Outcome, Status
 from fastrelay.bounce.notices import Notice, make_notice, make_postmaster_copy
+from fastrelay.bounce.report import Subject
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS, Template
 from fastrelay.bounce.verdicts import Told, discard_text
@@ -104,7 +105,8 @@ class Notifier:
         number = message.entry.message_id
         notice_number = self._spool.new_id(now, beside=number)
         notice_id = self._queue_name(notice_number)
-        notice = make_notice(
+        about = Subject(
+            errand.template,
             self.settings,
             message.envelope,
             errand.told,
@@ -113,9 +115,9 @@ class Notifier:
             message.queue_id,
             notice_id,
             number,
-            errand.template,
         )
-        copy = partial(self._copy_to_postmaster, message, errand, content, now)
+        notice = make_notice(about)
+        copy = partial(self._copy_to_postmaster, about)
         if notice is None:
             self._end_quietly(message, errand)
             copy()
@@ -164,19 +166,10 @@ class Notifier:
             say(b"bounce", text[1])
         self._spool.settle(message.entry, errand.settles)
 
-    def _copy_to_postmaster(self, message: Any, errand: Errand, content: Content, now: float) -> None:
-        number = self._spool.new_id(now)
+    def _copy_to_postmaster(self, about: Subject) -> None:
+        number = self._spool.new_id(about.now)
         queue_id = self._queue_name(number)
-        copy = make_postmaster_copy(
-            self.settings,
-            message.envelope,
-            errand.told,
-            content,
-            now,
-            message.queue_id,
-            queue_id,
-            errand.template,
-        )
+        copy = make_postmaster_copy(replace(about, notice_id=queue_id))
         if copy is None:
             return
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+LARGE_LIMIT = 10_000  # messages that stand aside, 100 bytes each
 Item = tuple[float, int, Any]  # due, tie-break, entry
 
 SPAN = 4.0  # seconds
@@ -87,6 +88,8 @@ class WaitingRoom:
 
     def next_due(self, fresh: bool, deferred: bool) -> float | None:
         """When there is something to take; `fresh` and `deferred` say what may be taken."""
+        if self._is_full():
+            return None
         if (fresh and (self.incoming or self._large_fits())) or (deferred and self._flushed):
             return 0.0
         return self._first_due() if deferred else None
@@ -97,12 +100,16 @@ class WaitingRoom:
             next_try, source, entry = self.large.popleft()
             if entry.next_try == next_try:  # it was not rescheduled meanwhile
                 return entry, source
-        while (taken := self._take_any(now, fresh, deferred)) is not None:
+        while len(self.large) < LARGE_LIMIT and (taken := self._take_any(now, fresh, deferred)) is not None:
             entry, source = taken
             if self._may_hold(entry.recipients):
                 return taken
             self.large.append((entry.next_try, source, entry))
         return None
+
+    def _is_full(self) -> bool:
+        """Nobody can step aside any more, so all wait until there is room for the first that did."""
+        return len(self.large) >= LARGE_LIMIT and not self._large_fits()
 
     def _large_fits(self) -> bool:
         return bool(self.large) and self._may_hold(self.large[0][2].recipients)

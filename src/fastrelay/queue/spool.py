@@ -249,7 +249,7 @@ class Spool:
 
     def settle(self, entry: Entry, recipients: Settles) -> None:
         """They end without a notice."""
-        if entry.state is not State.DONE and entry.changed_by(recipients):
+        if entry.state is not ENDED and entry.changed_by(recipients):
             self._add_list(entry.message_id, SETTLED, recipients)
             if entry.settled(recipients):
                 self._ended(entry, self._shards[entry.message_id & 0xFF])

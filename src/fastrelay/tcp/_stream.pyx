@@ -212,13 +212,14 @@ cdef class Stream(Source):
 
     cdef int receive(self) except -1:
         cdef ssize_t got = recv(self.fd, self.poller.buffer, READ, 0)
+        cdef Protocol compiled = self.compiled  # held: it may put another in its place
         if got < 0:
             if errno != EAGAIN and errno != EINTR:
                 self.finish(os_error(errno))
             return 0
         try:
-            if got > 0 and self.compiled is not None:
-                self.compiled.data_received(PyBytes_FromStringAndSize(self.poller.buffer, got))
+            if got > 0 and compiled is not None:
+                compiled.data_received(PyBytes_FromStringAndSize(self.poller.buffer, got))
             elif got > 0:
                 self.protocol.data_received(PyBytes_FromStringAndSize(self.poller.buffer, got))
             elif self.protocol.eof_received():
