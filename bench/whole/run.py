@@ -1,4 +1,4 @@
-"""fastrelay and Postfix in one run, in alternating order: `python -m bench.whole.run [--case NAME ...]`.
+"""fastrelay and Postfix in one run, relays and cases in turn: `python -m bench.whole.run [--case NAME ...]`.
 
 Each measurement starts the relay anew on an empty queue, warms it up, sends, and waits until the sink has
 all. Prints a table, appends lines to bench/history.jsonl, and with --write-docs renders docs/benchmarks.md.
@@ -7,6 +7,7 @@ all. Prints a table, appends lines to bench/history.jsonl, and with --write-docs
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -49,7 +50,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
     facts = describe()
     try:
-        results = [run_case(name, options) for name in options.case]
+        results = run_cases(options)
         still, samples = standing.table(max(options.workers), options.pairs) if options.standing else ("", {})
     except RelayFailed as error:
         print(f"bench.whole: {error}", file=sys.stderr)
@@ -94,26 +95,47 @@ def parse(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def run_case(name: str, options: argparse.Namespace) -> report.Result:
-    case = CASES[name]
-    contenders = {} if case.alone else {POSTFIX: (POSTFIX, 0)}
-    contenders |= {} if case.alone else {other: (other, 0) for other in options.also}
-    contenders |= {f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers}
-    result = report.Result(name, {label: [] for label in contenders})
-    most = max(case.count("fastrelay", options.scale), case.warm_up)
-    with Sink(case) as sink, Directory(case, sink.port, sink.slow_port, most) as directory:
-        for pair in range(1 if case.alone else options.pairs):
-            order = list(contenders)
-            for label in order if pair % 2 == 0 else reversed(order):
-                kind, workers = contenders[label]
-                with OTHERS.get(kind, Relay)(kind, directory, workers) as relay:
-                    sample = measure(case, relay, sink, case.count(kind, options.scale))
-                result.samples[label].append(sample)
-                print(f"{name:12s} {label:20s} {shown(sample)}", file=sys.stderr, flush=True)
-            if case.is_plain:
-                sample = direct(case, sink, case.count("fastrelay", options.scale))
-                result.samples.setdefault(report.NO_RELAY, []).append(sample)
-    return result
+class Trial:
+    """A case under way: its ends and its directory stay for all its measurements."""
+
+    def __init__(self, name: str, options: argparse.Namespace, ends: contextlib.ExitStack) -> None:
+        self.name, self.options = name, options
+        case = self.case = CASES[name]
+        contenders = {} if case.alone else {POSTFIX: (POSTFIX, 0)}
+        contenders |= {} if case.alone else {other: (other, 0) for other in options.also}
+        self.contenders = contenders | {
+            f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers
+        }
+        self.result = report.Result(name, {label: [] for label in self.contenders})
+        most = max(case.count("fastrelay", options.scale), case.warm_up)
+        self.sink = ends.enter_context(Sink(case))
+        self.directory = ends.enter_context(Directory(case, self.sink.port, self.sink.slow_port, most))
+
+    def run(self, backwards: bool) -> None:
+        """Each contender once."""
+        case, scale = self.case, self.options.scale
+        order = list(self.contenders)
+        for label in reversed(order) if backwards else order:
+            kind, workers = self.contenders[label]
+            with OTHERS.get(kind, Relay)(kind, self.directory, workers) as relay:
+                sample = measure(case, relay, self.sink, case.count(kind, scale))
+            self.result.samples[label].append(sample)
+            print(f"{self.name:12s} {label:20s} {shown(sample)}", file=sys.stderr, flush=True)
+        if case.is_plain:
+            sample = direct(case, self.sink, case.count("fastrelay", scale))
+            self.result.samples.setdefault(report.NO_RELAY, []).append(sample)
+
+
+def run_cases(options: argparse.Namespace) -> list[report.Result]:
+    """All cases once, and again in the other order: what two of them are compared for drifts alike."""
+    with contextlib.ExitStack() as ends:
+        trials = [Trial(name, options, ends) for name in options.case]
+        for pair in range(options.pairs):
+            backwards = pair % 2 == 1
+            for trial in reversed(trials) if backwards else trials:
+                if pair == 0 or not trial.case.alone:
+                    trial.run(backwards)
+        return [trial.result for trial in trials]
 
 
 def shown(sample: Sample) -> str:
