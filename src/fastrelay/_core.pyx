@@ -27,7 +27,7 @@ from fastrelay.rewrite._address cimport (
     PathResult, address_of, scan_path,
 )
 from fastrelay.wire._parameters cimport (
-    MailParameters, RcptParameters, parse_mail_parameters, parse_rcpt_parameters, printable,
+    MailParameters, RcptParameters, parse_mail_parameters, parse_rcpt_parameters, printable, xtext_object,
 )
 from fastrelay.wire._smtp cimport NUMBER_OK, has_control, next_word, parse_number, valid_utf8, verb_of
 
@@ -629,7 +629,7 @@ cdef class ReceiveSession(Session):
                 result = scan_path(rest, flags, &path)
         if result != PATH_OK:
             return self._bad_path(result, rest)
-        t.size, t.flags, t.envid = found.size, found.flags, slice_object(found.envid)
+        t.size, t.flags, t.envid = found.size, found.flags, xtext_object(found.envid)
         t.sender = self._canonical(address_of(&path))
         return self._check(1, t.sender.external)
 
@@ -671,7 +671,7 @@ cdef class ReceiveSession(Session):
         original = address.external
         address = self._canonical(address)
         self._candidate = (
-            Recipient(address.external, original, slice_object(found.orcpt), found.notify), address)
+            Recipient(address.external, original, xtext_object(found.orcpt), found.notify), address)
         return self._check(2, self._candidate)
 
     cdef int _scan(self, Slice *rest, unsigned int flags, Path *path) except -1:

@@ -145,6 +145,18 @@ def test_o04_endless_replies(script: Script):
     assert verdict(outcomes) == (DEFERRED, b"4.5.0")
 
 
+def test_o04_of_a_long_reply_as_much_is_kept_as_postfix_keeps():
+    """Whole lines up to line_length_limit: each recipient's verdict holds them, in memory and in the queue."""
+    long = b"".join(b"550-5.1.1 line %d %b\r\n" % (n, b"x" * 900) for n in range(99)) + b"550 5.1.1 end"
+    people = [b"u%d@x.test" % n for n in range(3)]
+    outcomes, _, _ = try_one(
+        lambda s: s.obliging(answer=lambda c: long if c[:4] == b"RCPT" else None), *people
+    )
+    assert [(outcome.status, outcome.dsn) for outcome in outcomes] == [(BOUNCED, b"5.1.1")] * 3
+    assert all(b"line 0 x" in o.text and b"line 2 x" in o.text and b"line 3" not in o.text for o in outcomes)
+    assert all(len(o.text) < 3000 and len(o.diagnostic) < 3000 for o in outcomes)
+
+
 def test_o05_close_after_the_dot():
     outcomes, server, _ = try_one(lambda s: s.obliging(answer=lambda c: b"" if c == b"." else None))
     assert verdict(outcomes, b"lost connection with 127.0.0.1[127.0.0.1] while sending end of data") == (

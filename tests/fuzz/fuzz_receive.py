@@ -95,12 +95,12 @@ def parameters(data: bytes) -> None:
     if isinstance(mail, bytes):
         assert re.fullmatch(rb"[45]\d\d [\x20-\x7e]*", mail), mail
     else:
-        assert mail[2] in text and len(mail[2]) <= 100 and (not bits & 4 or mail[0] <= 5000)
+        assert mail[2].lower() in text.lower() and len(mail[2]) <= 100 and (not bits & 4 or mail[0] <= 5000)
     rcpt = rcpt_parameters(text, dsn)
     if isinstance(rcpt, bytes):
         assert re.fullmatch(rb"[45]\d\d [\x20-\x7e]*", rcpt), rcpt
     else:
-        assert rcpt[1] in text and len(rcpt[1]) <= 500 and 0 <= rcpt[0] < 16
+        assert rcpt[1].lower() in text.lower() and len(rcpt[1]) <= 500 and 0 <= rcpt[0] < 16
 
 
 def command_words(data: bytes) -> None:
@@ -110,9 +110,9 @@ def command_words(data: bytes) -> None:
     assert read_number(data) == (number if number is not None and number <= (1 << 63) - 10 else None)
     assert is_utf8(data) == (data.decode(errors="replace").encode() == data)
     # an xtext is what xtext-encoding can have made; what it means must not be a control character
-    decoded = re.sub(rb"\+([0-9A-F]{2})", lambda m: bytes.fromhex(m[1].decode()), data)
+    decoded = re.sub(rb"\+([0-9A-Fa-f]{2})", lambda m: bytes.fromhex(m[1].decode()), data)
     if is_xtext(data):
-        assert re.fullmatch(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+", data) and decoded
+        assert re.fullmatch(rb"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})+", data) and decoded
     assert words(data) == [word for word in re.split(rb"[ \t]+", data) if word]
 
 

@@ -57,9 +57,16 @@ def test_utf8(text: bytes) -> None:
 
 @given(st.text("+=0123456789ABCDEFabcdef\0 ~!é", max_size=12).map(str.encode))
 def test_xtext(text: bytes) -> None:
-    decoded = re.sub(rb"\+([0-9A-F]{2})", lambda m: bytes.fromhex(m[1].decode()), text)
-    legal = re.fullmatch(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+", text)
+    decoded = re.sub(rb"\+([0-9A-Fa-f]{2})", lambda m: bytes.fromhex(m[1].decode()), text)
+    legal = re.fullmatch(rb"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})+", text)
     assert is_xtext(text) == bool(legal and not any(c < 32 or c == 127 for c in decoded))
+
+
+def test_lower_case_xtext_is_stored_as_the_next_hop_may_ask_for_it() -> None:
+    """RFC 3461 4: two upper case hexadecimal digits. Who writes lower case is understood, as by Postfix."""
+    assert mail_parameters(b" ENVID=a+2bf+C3+a9+2Bc")[2] == b"a+2Bf+C3+A9+2Bc"
+    assert rcpt_parameters(b" ORCPT=rfc822;a+2bb@abc.test NOTIFY=NEVER") == (1, b"rfc822;a+2Bb@abc.test")
+    assert isinstance(rcpt_parameters(b" ORCPT=rfc822;a+0ab"), bytes)
 
 
 @given(st.binary(max_size=30))

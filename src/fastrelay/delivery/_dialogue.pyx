@@ -130,7 +130,8 @@ cdef class Dialogue(Protocol):
     cdef double setup_delay, last_latency, dot_sent, last_reply
     cdef double mail_timeout, rcpt_timeout, data_init_timeout, data_xfer_timeout, data_done_timeout, rset_timeout
     cdef double reuse_time
-    cdef int transactions, reuse_count
+    cdef int transactions, reuse_count, lines_seen
+    cdef Py_ssize_t lines_size
     cdef object chunks  # what is left of a large body, an iterator
 
     def __cinit__(self, *args):
@@ -291,17 +292,17 @@ cdef class Dialogue(Protocol):
                 return self._protocol_error((<const char *>start)[:stop - start])
             if newline - start > 3 and start[3] == 45:
                 if self.lines is None:
-                    self.lines = []
-                elif len(self.lines) >= REPLY_LINES:
+                    self.lines, self.lines_seen, self.lines_size = [], 0, 0
+                elif self.lines_seen >= REPLY_LINES:
                     return self._protocol_error(b"too many reply lines")
-                self.lines.append((<const char *>start)[:stop - start])
+                self._keep_line(start, stop - start)
                 start = newline + 1
                 continue
             code = (start[0] - 48) * 100 + (start[1] - 48) * 10 + start[2] - 48
             if self.lines is None:
                 self._reply(self.current, code, start, stop - start)
             else:
-                self.lines.append((<const char *>start)[:stop - start])
+                self._keep_line(start, stop - start)
                 joined = b" ".join(self.lines)
                 self.lines = None
                 self._reply(self.current, code, <bytes_ptr><const char *>joined, len(joined))
@@ -309,6 +310,14 @@ cdef class Dialogue(Protocol):
                 return False
             start = newline + 1
         return True
+
+    cdef int _keep_line(self, bytes_ptr text, Py_ssize_t size) except -1:
+        """As Postfix, no line after the limit: each recipient's verdict holds the whole reply."""
+        self.lines_seen += 1
+        if self.lines_size < REPLY_LINE_LIMIT:
+            self.lines_size += size
+            self.lines.append((<const char *>text)[:size])
+        return 0
 
     cdef bint _unexpected(self, bytes_ptr start, bytes_ptr end) except -1:
         """Unread input before a command (reliability O14): its writer does not answer what we said."""

@@ -15,4 +15,5 @@ cdef struct RcptParameters:
 
 cdef bytes parse_mail_parameters(Slice rest, uint64_t size_limit, bint utf8, bint dsn, MailParameters *found)
 cdef bytes parse_rcpt_parameters(Slice rest, bint dsn, RcptParameters *found)
+cdef bytes xtext_object(Slice text)
 cdef bytes printable(bytes text)

@@ -162,6 +162,22 @@ cdef bint valid_orcpt(Slice value) noexcept nogil:
         kind + 1 == value.size or valid_xtext(slice_of(semicolon + 1, value.size - kind - 1)))
 
 
+cdef bytes xtext_object(Slice text):
+    """An xtext as it is stored and sent on: hexadecimal digits in upper case, as RFC 3461 4 has them."""
+    cdef bytes given = slice_object(text)
+    cdef Py_ssize_t i, left = 0
+    cdef bytes upper
+    cdef char *out
+    if not text.size or memchr(text.data, 43, text.size) == NULL:
+        return given
+    upper = PyBytes_FromStringAndSize(NULL, text.size)
+    out = PyBytes_AS_STRING(upper)
+    for i in range(text.size):
+        out[i] = text.data[i] - 32 if left and text.data[i] >= 97 else text.data[i]
+        left = 2 if text.data[i] == 43 else left - 1 if left else 0
+    return upper
+
+
 cdef bytes printable(bytes text):
     """Safe in a reply, a header and a log line: anything but printable ASCII becomes `?`."""
     cdef Slice given = slice_bytes(text)
@@ -184,11 +200,11 @@ def mail_parameters(bytes text not None, uint64_t size_limit=10240000, bint utf8
     """For tests: a refusal, or (size, flags, envid)."""
     cdef MailParameters found
     refusal = parse_mail_parameters(slice_bytes(text), size_limit, utf8, dsn, &found)
-    return refusal if refusal is not None else (found.size, found.flags, slice_object(found.envid))
+    return refusal if refusal is not None else (found.size, found.flags, xtext_object(found.envid))
 
 
 def rcpt_parameters(bytes text not None, bint dsn=True):
     """For tests: a refusal, or (notify, orcpt)."""
     cdef RcptParameters found
     refusal = parse_rcpt_parameters(slice_bytes(text), dsn, &found)
-    return refusal if refusal is not None else (found.notify, slice_object(found.orcpt))
+    return refusal if refusal is not None else (found.notify, xtext_object(found.orcpt))

@@ -135,11 +135,13 @@ cdef bint valid_utf8(Slice text) noexcept nogil:
 
 
 cdef inline int _hex(unsigned char c) noexcept nogil:
-    """RFC 3461: upper-case hexadecimal digits; -1 for anything else."""
+    """A hexadecimal digit; -1 for anything else. RFC 3461 4 wants upper case, who writes lower case is understood."""
     if 48 <= c <= 57:
         return c - 48
     if 65 <= c <= 70:
         return c - 55
+    if 97 <= c <= 102:
+        return c - 87
     return -1
 
 
