@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from fastrelay.borders import Delivery, Outcome
 from fastrelay.delivery.dns import Resolver
 from fastrelay.delivery.smtp import SmtpAgent
+from fastrelay.tcp._poller import Poller
 from support.smtp_delivery import Destination, make_delivery, resolver_settings, smtp_settings
 
 BODY = b"Subject: bench\r\n\r\n" + b"x" * 62 + b"\r\n"
@@ -178,7 +179,9 @@ async def floor(port: int, count: int, connections: int) -> float:
 
 async def main(port: int, count: int, connections: int) -> None:
     settings = smtp_settings()
-    agent = SmtpAgent(settings, check, print, Resolver(resolver_settings()))
+    agent = SmtpAgent(
+        settings, check, print, Resolver(resolver_settings()), Poller(asyncio.get_running_loop())
+    )
     next_hop = b"[127.0.0.1]:%d" % port
     await busy(agent, next_hop, connections * 2, connections)
     for name, spent in (

@@ -6,8 +6,11 @@ The file is long because each test holds the whole conversation that it expects,
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
+import os
 import re
+import socket
 import subprocess
 from typing import Any
 
@@ -545,12 +548,35 @@ def test_bind_address(enforce: bool):
             server.scripts = (server.obliging(),)
             lab = Lab(smtp_bind_address="127.0.0.9")
             await lab.deliver(make_delivery(server.next_hop))
-            assert next(iter(lab.agent._sessions)).transport.get_extra_info("sockname")[0] == "127.0.0.9"
+            assert server.peers == ["127.0.0.9"]
             await lab.close()
             lab = Lab(smtp_bind_address="192.0.2.1", smtp_bind_address_enforce=enforce)
             (outcome,) = await lab.deliver(make_delivery(server.next_hop))
             assert outcome.status is (DEFERRED if enforce else SENT)
             assert b"Cannot assign requested address" in (outcome.text if enforce else lab.log[0])
+            await lab.close()
+
+    uvloop.run(main())
+
+
+@pytest.mark.parametrize("lacking", ["socket", "dup"])
+def test_without_descriptors_mail_is_deferred(lacking: str, monkeypatch: pytest.MonkeyPatch):
+    """A slot that nobody gives back would keep its destination's mail until a restart."""
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def main() -> None:
+        async with ScriptedServer() as server:
+            server.scripts = (server.obliging(),)
+            lab = Lab()
+            with monkeypatch.context() as patch:
+                patch.setattr(socket if lacking == "socket" else os, lacking, fail)
+                (outcome,) = await lab.deliver(make_delivery(server.next_hop))
+            assert (outcome.status, outcome.dsn) == (DEFERRED, b"4.4.1")
+            assert outcome.text.endswith(b": Too many open files")
+            (outcome,) = await lab.deliver(make_delivery(server.next_hop))
+            assert outcome.status is SENT
             await lab.close()
 
     uvloop.run(main())

@@ -17,6 +17,7 @@ from fastrelay.borders import Delivery, Envelope, Outcome, QueuedMessage, Recipi
 from fastrelay.delivery.dns import Resolver
 from fastrelay.delivery.smtp import SmtpAgent
 from fastrelay.delivery.smtp_settings import ResolverSettings, SmtpSettings
+from fastrelay.tcp._poller import Poller
 from support.relay import PATIENCE
 
 BODY = b"Subject: hello\r\n\r\nbody\r\n..dot\r\n"
@@ -149,7 +150,12 @@ class Lab:
         self.log: list[bytes] = []
         self.resolver = Resolver(resolver_settings(**(resolver or {})), log=self.log.append)
         self.agent = SmtpAgent(
-            smtp_settings(**settings), self.reports, self.log.append, self.resolver, sweep_interval=0.05
+            smtp_settings(**settings),
+            self.reports,
+            self.log.append,
+            self.resolver,
+            Poller(asyncio.get_running_loop()),
+            sweep_interval=0.05,
         )
 
     async def deliver(self, *deliveries: Delivery, timeout: float = PATIENCE) -> list[Outcome]:
@@ -213,6 +219,7 @@ class ScriptedServer:
         self.scripts = scripts  # one a connection, the last one for all that follow
         self.host, self.port = host, port
         self.connections = 0
+        self.peers: list[str] = []
         self.messages: list[tuple[bytes, list[bytes], bytes]] = []
         self.commands: list[bytes] = []
         self.errors: list[BaseException] = []
@@ -234,6 +241,7 @@ class ScriptedServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         script = self.scripts[min(self.connections, len(self.scripts) - 1)]
         self.connections += 1
+        self.peers.append(writer.get_extra_info("peername")[0])
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)

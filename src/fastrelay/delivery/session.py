@@ -79,12 +79,9 @@ async def open_transport(
     *,
     loop_detection: bool,
     log: Callable[[bytes], None],
-    poller: Poller | None = None,
-) -> tuple[Any, Features]:
-    """A transport whose server waits for MAIL; the caller sets its own protocol before it awaits anything.
-
-    With a poller it is a Stream of it, else what the loop made.
-    """
+    poller: Poller,
+) -> tuple[Stream, Features]:
+    """A Stream whose server waits for MAIL; the caller sets its own protocol before it awaits anything."""
     peer = Peer.of(server)
     sock = await _connect(settings, server, peer, log)
     smtp = aiosmtplib.SMTP(
@@ -104,7 +101,11 @@ async def open_transport(
             raise _lost(peer, b"performing the EHLO handshake") from error
         raise
     smtp.transport = smtp.protocol = None  # the library's part is over; no reference cycles stay behind
-    return transport if poller is None else _take_over(poller, sock, transport), features
+    try:
+        return _take_over(poller, sock, transport), features
+    except OSError as error:
+        transport.abort()
+        raise _no_means(peer, error) from error
 
 
 def _take_over(poller: Poller, sock: socket.socket, transport: Any) -> Stream:
@@ -126,7 +127,10 @@ async def _connect(
 ) -> socket.socket:
     """TCP connect within smtp_connect_timeout."""
     six = ":" in server.address
-    sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _no_means(peer, error) from error
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -138,8 +142,7 @@ async def _connect(
         raise _unreachable(peer, b"Connection timed out") from error
     except OSError as error:
         sock.close()
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise _unreachable(peer, reason.encode("ascii", "replace")) from error
+        raise _no_means(peer, error) from error
     except BaseException:
         sock.close()
         raise
@@ -252,6 +255,12 @@ def _deferred(dsn: bytes, text: bytes, peer: Peer, said: bytes = b"") -> Failure
 def _unreachable(peer: Peer, reason: bytes) -> OpeningFailed:
     text = b"connect to " + peer.relay + b": " + reason
     return OpeningFailed(Failure(Status.DEFERRED, b"4.4.1", text))
+
+
+def _no_means(peer: Peer, error: OSError) -> OpeningFailed:
+    """The network's reason, or our own: no descriptors, no memory."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return _unreachable(peer, reason.encode("ascii", "replace"))
 
 
 def _lost(peer: Peer, doing: bytes) -> OpeningFailed:

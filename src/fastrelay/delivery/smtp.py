@@ -36,11 +36,11 @@ class SmtpAgent:
         report: Report,
         log: Callable[[bytes], None],
         resolver: Resolver,
+        poller: Poller,
         *,
         clock: Callable[[], float] = time.time,
         now: Callable[[], float] = time.monotonic,
         sweep_interval: float = 1.0,
-        poller: Poller | None = None,
     ) -> None:
         self.settings = settings
         self.report = report

@@ -115,7 +115,7 @@ def make_agent(
 
             def make(report: Report) -> SmtpAgent:
                 return SmtpAgent(
-                    settings, report, lambda text: around.line(name, text), resolver, poller=around.poller
+                    settings, report, lambda text: around.line(name, text), resolver, around.poller
                 )
 
             checks = sent_checks(config, overrides, routing.open_check)
