@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from scenario_parts import IS_ROOT, Notice
 
 from support.keeping_sink import EXTENSIONS, KeepingSink, Kept
-from support.relay import Fastrelay, MailSystem, Postfix, until
+from support.relay import PATIENCE, Fastrelay, MailSystem, Postfix, until
 
 PLAIN = tuple(word for word in EXTENSIONS if word != b"DSN")
 MAIN = {
@@ -239,6 +240,29 @@ def test_a_delay_is_told_once_whatever_ends_in_between(relay: Lab) -> None:
     assert len(relay.notices()) == 1
     mail = [kept.recipients for kept in relay.plain.messages if kept.sender.startswith(b"<a@")]
     assert mail == [[b"<later@there.test>"]]
+
+
+@pytest.mark.parametrize("kind", [Fastrelay, pytest.param(Postfix, marks=needs_root)])
+def test_a_message_that_waits_for_its_notice_is_listed(kind: type[MailSystem]) -> None:
+    """A table that cannot answer keeps its notice out of the queue: whoever looks finds it, hold works."""
+    gate = threading.Event()
+
+    def reply(stage: str, argument: bytes) -> bytes | None:
+        if stage == "MAIL":
+            assert gate.wait(PATIENCE)
+        return b"550 5.1.1 nobody" if stage == "RCPT" else None
+
+    with KeepingSink(reply) as sink, kind({"relayhost": sink.next_hop}) as system:
+        queue_id = system.send("a@client.test", "b@there.test")
+        system.write_main(virtual_alias_maps="hash:/nonexistent/table")
+        system.reload()
+        gate.set()
+        system.wait_log("status=bounced")
+        until(lambda: re.search(rf"^{queue_id}\*? .* a@client.test$", system.tool("postqueue", "-p"), re.M))
+        assert system.tool("postqueue", "-p").endswith("\n\n-- 0 Kbytes in 1 Request.\n")
+        assert '"recipients": []' in system.tool("postqueue", "-j")
+        system.tool("postsuper", "-h", queue_id)
+        assert f"\n{queue_id}! " in system.tool("postqueue", "-p")
 
 
 def try_again(system: Fastrelay, queue_id: str) -> None:

@@ -108,6 +108,9 @@ class MailSystem:
     def start(self) -> None:
         raise NotImplementedError
 
+    def reload(self) -> None:
+        raise NotImplementedError
+
     def end(self) -> None:
         raise NotImplementedError
 
@@ -330,6 +333,9 @@ class Postfix(MailSystem):
         shutil.chown(self.directory / "data", "postfix")
         self.tool("postfix", "start")
         until(self._answers, self.log)
+
+    def reload(self) -> None:
+        self.tool("postfix", "reload")
 
     def end(self) -> None:
         self.run_tool("postfix", "stop")

@@ -34,7 +34,7 @@ CLIENT = ("client_name", "client_address", "helo_name", "protocol_name")
 
 
 def main(config_dir: Path, args: list[str]) -> int:
-    options = Options("postcat", config_dir, args, "bdehnoqrs:", USAGE, 1)
+    options = Options("postcat", config_dir, args, "bdehoqrs:", USAGE, 1)
     flags = {option[1] for option, _ in options.given}
     parts = flags & set("beh") or set("beh")
     if "q" not in flags:

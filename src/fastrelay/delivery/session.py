@@ -104,7 +104,7 @@ async def open_transport(
     try:
         return _take_over(poller, sock, transport), features
     except OSError as error:
-        transport.abort()
+        transport.abort()  # type: ignore[attr-defined]
         raise _no_means(peer, error) from error
 
 

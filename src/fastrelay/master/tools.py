@@ -140,7 +140,7 @@ class Tools:
         return "deferred" if entry.next_try > 0 else "incoming"
 
     def _describe(self, entry: Any) -> Iterator[Item]:
-        """One message, in several items when it has very many recipients."""
+        """One message, in several items when it has very many recipients; with none left it waits for its notice."""
         spool = self._worker.spool
         if entry.state in GONE:
             return
@@ -150,7 +150,7 @@ class Tools:
         except CorruptRecord:
             return  # set aside and logged by the queue
         pending = entry.pending_recipients()
-        for at in range(0, len(pending), RECIPIENTS):
+        for at in range(0, max(1, len(pending)), RECIPIENTS):
             yield {
                 "id": self._name(entry),
                 "state": self._state(entry),
