@@ -62,29 +62,27 @@ soak: build
 	$(BIN)/pytest -m "hypothesis and not soak" --hypothesis-profile=random $(PARALLEL)
 	$(MAKE) fuzz FUZZ_SECONDS=600
 
-# libFuzzer on each compiled parser, FUZZ_SECONDS each; needs clang-14. `make fuzz FUZZ="session lmdb"` for some
+# libFuzzer on each compiled parser, FUZZ_SECONDS each, some at a time; needs clang-14. `make fuzz FUZZ="session lmdb"` for some
 FUZZ_SECONDS ?= 60
+FUZZ_PARALLEL ?= 4
 FUZZ ?= $(shell $(BIN)/python tests/fuzz/run.py --list)
 
-FUZZ_RUN = PYTHONPATH=$(CURDIR)/build/fuzz/src PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
-    LD_PRELOAD=$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so \
-    $(BIN)/python tests/fuzz/run.py
-
 fuzz: build/fuzz/built
-	for target in $(FUZZ); do \
-	    echo "fuzz: $$target"; $(FUZZ_RUN) $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 || exit 1; done
+	$(BIN)/python tests/fuzz/run_all.py --parallel $(FUZZ_PARALLEL) --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 # what was found new, into the kept corpus: the fewest entries that cover as much
 fuzz-keep: build/fuzz/built
-	for target in $(FUZZ); do $(FUZZ_RUN) --keep $$target || exit 1; done
+	for target in $(FUZZ); do $(BIN)/python tests/fuzz/run.py --keep $$target || exit 1; done
 
-# the compiled modules with bounds checks, libFuzzer's coverage and AddressSanitizer, in a copy of the tree
+# the compiled modules that targets have, with bounds checks, libFuzzer's coverage and AddressSanitizer, in a copy of the tree
 build/fuzz/built: $(VENV)/built
-	$(BIN)/python -c 'import atheris' 2>&- || $(BIN)/pip install -q --no-build-isolation -e '.[fuzz]'
+	$(BIN)/python -c 'import atheris' 2>&- || FASTRELAY_ONLY=none $(BIN)/pip install -q --no-build-isolation -e '.[fuzz]'
 	rm -rf build/fuzz/src && mkdir -p build/fuzz
 	cp -r src setup.py pyproject.toml README.md LICENSE build/fuzz/
 	find build/fuzz/src -name '*.so' -delete
-	cd build/fuzz && CC=clang-14 LDSHARED="clang-14 -shared" FASTRELAY_DEBUG=1 \
+	FASTRELAY_ONLY="$$($(BIN)/python tests/fuzz/run.py --modules | tr '\n' ' ')" && \
+	    test -n "$$FASTRELAY_ONLY" && export FASTRELAY_ONLY && \
+	    cd build/fuzz && CC=clang-14 LDSHARED="clang-14 -shared" FASTRELAY_DEBUG=1 \
 	    CFLAGS="-fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer" \
 	    $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	touch $@

@@ -91,7 +91,7 @@ def extension(name: str) -> Extension:
         [source(name)],
         include_dirs=["src/fastrelay"],
         define_macros=[("FASTRELAY_DEBUG", "1" if DEBUG else "0")],
-        extra_compile_args=["-O1", "-g"] if DEBUG else ["-O3", "-g0"],
+        extra_compile_args=["-O1", "-g1"] if DEBUG else ["-O3", "-g0"],
     )
 
 
