@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd')
 SOURCES += $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(SOURCES))))
+PYTHON_FILES := $(shell find src tests bench -name '*.py')
 
 .PHONY: build run test check bench benchmarks profile soak fuzz fuzz-keep debug wheel docs clean
 
@@ -57,8 +58,9 @@ profile: build
 	$(BIN)/python -m bench.step.where
 	$(BIN)/python -m bench.step.instructions
 
-soak: build
+soak: build build/debug/built
 	$(BIN)/pytest -m soak --timeout 3600
+	$(IN_DEBUG) $(CURDIR)/$(BIN)/pytest -m soak -k flat_for_an_hour tests/load
 	$(BIN)/pytest -m "hypothesis and not soak" --hypothesis-profile=random $(PARALLEL)
 	$(MAKE) fuzz FUZZ_SECONDS=600
 
@@ -87,13 +89,19 @@ build/fuzz/built: $(VENV)/built
 	    $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	touch $@
 
-# the compiled modules with bounds checks and live-object counters, in a copy of the tree
-debug: build
+# the tests on compiled modules with bounds checks and live-object counters
+IN_DEBUG = cd build/debug && PYTHONPATH=$(CURDIR)/build/debug/src FASTRELAY_DEBUG=1
+
+debug: build/debug/built
+	$(IN_DEBUG) $(CURDIR)/$(BIN)/pytest -m "not soak" $(PARALLEL) tests
+
+# a copy of the tree
+build/debug/built: $(VENV)/built $(PYTHON_FILES)
 	rm -rf build/debug && mkdir -p build/debug
 	cp -r src tests bench setup.py pyproject.toml README.md LICENSE docs examples build/debug/
 	find build/debug/src -name '*.so' -delete
-	cd build/debug && FASTRELAY_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
-	cd build/debug && PYTHONPATH=$(CURDIR)/build/debug/src FASTRELAY_DEBUG=1 $(CURDIR)/$(BIN)/pytest -m "not soak" $(PARALLEL) tests
+	$(IN_DEBUG) $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	touch $@
 
 wheel: build
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .

@@ -117,6 +117,7 @@ class Tools:
             "active": len(worker.qmgr.active),
             "reloads": worker.reloads,
             "objects": compiled_objects(),
+            "blocks": sys.getallocatedblocks(),  # a leak of anything that Python allocates shows here
         }
 
     def _all(self) -> list[Any]:
