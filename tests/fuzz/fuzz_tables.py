@@ -37,23 +37,19 @@ from reference import literals_reference, source_reference
 PAIR = struct.Struct("<II")  # see tables/cdb.py
 
 
-class Dribble(io.RawIOBase):
-    """Gives a few bytes at a time, whatever is asked for."""
+class Dribble:
+    """A file that gives a few bytes at a time, whatever is asked for, and makes no buffer of a megabyte for that."""
 
     def __init__(self, text: bytes, step: int) -> None:
         self.text, self.step, self.at = text, step, 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        size = min(self.step, len(buffer), len(self.text) - self.at)
-        buffer[:size] = self.text[self.at : self.at + size]
-        self.at += size
-        return size
+    def read(self, size: int) -> bytes:
+        piece = self.text[self.at : self.at + min(self.step, size)]
+        self.at += len(piece)
+        return piece
 
 
-def scanned(source: io.RawIOBase, fold: bool, utf8: bool) -> tuple[list[object], list[object]]:
+def scanned(source: Dribble, fold: bool, utf8: bool) -> tuple[list[object], list[object]]:
     folded = choose_fold(fold, utf8)
     heard: list[object] = []
     with closing(Sorter("/tmp")) as sorter:
