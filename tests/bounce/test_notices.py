@@ -22,7 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from fastrelay.borders import Flag, Notify, Status
-from fastrelay.bounce import Addressee, addressee, discard_text, make_notice, make_postmaster_copy
+from fastrelay.bounce import Addressee, addressee, discard_text, make_notice, make_postmaster_copy, text
 
 pytestmark = pytest.mark.usefixtures("utc")
 
@@ -262,6 +262,18 @@ def test_nothing_from_a_peer_breaks_out(
     allowed = {"Final-Recipient", "Original-Recipient", "Action", "Status", "Remote-MTA", "Diagnostic-Code"}
     assert set(fields[1].keys()) | set(fields[2].keys()) <= allowed
     assert fields[2]["Final-Recipient"] == "rfc822; second@y"
+
+
+@given(st.lists(st.sampled_from([b" ", b" ", b"a", b"bcd", b"x" * 74, b"y" * 899, b"z" * 3000, b" " * 90])))
+def test_long_lines_are_broken_at_blanks(pieces: list[bytes]) -> None:
+    line = b"Name: " + b"".join(pieces)
+    first, *others = text.wrap(line).split(b"\r\n")
+    assert len(first) <= 900 and all(each[:4] == b"    " and each[4:5] not in b" " for each in others)
+    assert all(
+        len(each) <= 79 or (b" " not in each.strip() and len(each) <= 904) for each in (first, *others)
+    )
+    assert b"".join(line.split()) == b"".join(b"".join((first, *others)).split())
+    assert len(line) > 79 or not others
 
 
 @pytest.mark.parametrize("evil", [b"", b"=", b"=="])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 LINE_SIZE = 79  # Postfix's bounce_notify_util
 INDENT = 4
@@ -34,28 +33,28 @@ def from_xtext(value: bytes) -> bytes:
     return XTEXT.sub(lambda match: bytes([int(match[1], 16)]), value)
 
 
-def words(line: bytes) -> Iterator[bytes]:
-    for word in line.split(b" "):
-        for start in range(0, max(len(word), 1), LONGEST_WORD):
-            yield word[start : start + LONGEST_WORD]
-
-
 def wrap(line: bytes) -> bytes:
-    """Break at blanks after LINE_SIZE bytes; what follows is indented, so that a header field stays one."""
+    """Break at blanks before LINE_SIZE bytes; what follows is indented, so that a header field stays one."""
     lines: list[bytes] = []
-    current = b""
-    room = LINE_SIZE
-    for word in words(line):
-        if current and len(current) + 1 + len(word) > room:
-            lines.append(current)
-            current = word
-            room = LINE_SIZE - INDENT
-        else:
-            current = current + b" " + word if current else word
-    lines.append(current)
+    start, room, size = 0, LINE_SIZE, len(line)
+    while size - start > room:
+        end = line.rfind(b" ", start + 1, start + room + 1)
+        if end < 0:
+            end = line.find(b" ", start + room, start + LONGEST_WORD + 1)
+        if end < 0:
+            if size - start <= LONGEST_WORD:
+                break
+            end = start + LONGEST_WORD
+        lines.append(line[start:end])
+        start = end
+        while start < size and line[start] == 32:  # a line of blanks would end the fields of a recipient
+            start += 1
+        room = LINE_SIZE - INDENT
+    if start < size:
+        lines.append(line[start:])
     return (b"\r\n" + b" " * INDENT).join(lines)
 
 
 def stuff(text: bytes) -> bytes:
     """Wire form of our own text (RFC 5321 4.5.2)."""
-    return re.sub(rb"(?m)^\.", b"..", text)
+    return (b"." + text if text[:1] == b"." else text).replace(b"\n.", b"\n..")
