@@ -53,6 +53,11 @@ class Case:
         return not any(special)
 
     @property
+    def is_routed(self) -> bool:
+        """Tables say where its messages go."""
+        return bool(self.entries or self.destinations)
+
+    @property
     def arriving(self) -> float:
         """Of the messages, what the sink has soon: not what it refuses, nor what waits for slow next hops."""
         return (1 - 1 / self.refused_every if self.refused_every else 1.0) * (1 - self.slow / 100)

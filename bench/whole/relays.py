@@ -207,6 +207,6 @@ class Relay:
     def wait(self) -> None:
         end = time.monotonic() + PATIENCE
         while not self.answers():
-            if time.monotonic() > end:
+            if time.monotonic() > end or not self.meter.pids():
                 raise RelayFailed(f"{self.name} does not answer: {self.directory.log_end()}")
             time.sleep(0.02)

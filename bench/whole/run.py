@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.whole import report, standing
-from bench.whole.cases import CASES, DEFAULT, FASTER, SHOWN
+from bench.whole.cases import CASES, DEFAULT, FASTER, SHOWN, Case
 from bench.whole.ends import Sample, Sink, direct, measure
 from bench.whole.exim import Exim
+from bench.whole.haraka import Haraka
 from bench.whole.measure import Meter
+from bench.whole.opensmtpd import OpenSMTPD
 from bench.whole.plot import plot
 from bench.whole.relays import POSTFIX, Directory, Relay, RelayFailed
 
-OTHERS = {"exim4": Exim}
+OTHERS = {"exim4": Exim, "opensmtpd": OpenSMTPD, "haraka": Haraka}
 ROOT = Path(__file__).parents[2]
 HISTORY = ROOT / "bench/history.jsonl"
 PAGE = ROOT / "docs/benchmarks.md"
@@ -78,7 +80,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--case", nargs="*", choices=[*CASES, "shown", "all"], default=list(DEFAULT), metavar="NAME"
     )
-    parser.add_argument("--also", nargs="*", choices=[*OTHERS], default=[], help="beside Postfix")
+    parser.add_argument(
+        "--also", nargs="*", choices=[*OTHERS], default=[], help="beside Postfix, where there is one next hop"
+    )
     parser.add_argument("--pairs", type=int, default=3, help="measurements of each relay (3)")
     parser.add_argument("--workers", type=int, nargs="+", default=sorted({1, cores}), help="1 and one a core")
     parser.add_argument("--scale", type=float, default=1.0, help="times the messages of each case")
@@ -95,17 +99,22 @@ def parse(words: list[str]) -> argparse.Namespace:
     return options
 
 
+def contenders(case: Case, options: argparse.Namespace) -> dict[str, tuple[str, int]]:
+    """What the report calls each relay: its kind, and how many workers."""
+    ours = {f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers}
+    if case.alone:
+        return ours
+    others = [] if case.is_routed else options.also  # those have one next hop
+    return {name: (name, 0) for name in (POSTFIX, *others)} | ours
+
+
 class Trial:
     """A case under way: its ends and its directory stay for all its measurements."""
 
     def __init__(self, name: str, options: argparse.Namespace, ends: contextlib.ExitStack) -> None:
         self.name, self.options = name, options
         case = self.case = CASES[name]
-        contenders = {} if case.alone else {POSTFIX: (POSTFIX, 0)}
-        contenders |= {} if case.alone else {other: (other, 0) for other in options.also}
-        self.contenders = contenders | {
-            f"fastrelay, {n} worker{'s' * (n != 1)}": ("fastrelay", n) for n in options.workers
-        }
+        self.contenders = contenders(case, options)
         self.result = report.Result(name, {label: [] for label in self.contenders})
         most = max(case.count("fastrelay", options.scale), case.warm_up)
         self.sink = ends.enter_context(Sink(case))
