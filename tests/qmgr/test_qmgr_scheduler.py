@@ -415,9 +415,25 @@ def test_a_destination_may_get_mail_after_it_was_forgotten():
     house = House()
     transport = house.manager.scheduler.transport(b"smtp")
     old = transport.destination(b"one.test", b"a@one.test")
-    transport.forget_idle(house.now + 1000, 300, 100)
+    transport.forget_idle(house.now + 1000, 300)
     new = transport.destination(b"one.test", b"a@one.test")
     transport.note_idle(old)
     assert new is not old and set(transport.idle) == {new, old}
-    transport.forget_idle(house.now + 2000, 300, 100)
+    transport.forget_idle(house.now + 2000, 300)
     assert not transport.idle and not transport.destinations
+
+
+def test_ever_new_destinations_do_not_pile_up_between_two_queue_runs():
+    """Mail to a new domain, or to a new user with local(8), each time: what each learnt costs 2 KB."""
+    house = House(qmgr_message_recipient_limit=100)
+    transport = house.manager.scheduler.transport(b"smtp")
+    for n in range(1000):
+        house.accept(b"a@d%d.test" % n)
+        house.pump()
+        house.agent.succeed_all()
+        (queue,) = house.agent.slots
+        house.agent.take(queue)
+        house.agent.succeed_all()
+        house.agent.close_slot(queue)
+        assert len(transport.destinations) <= 130
+    assert len(house.outcomes) == 1000 and b"d999.test" in transport.destinations

@@ -449,7 +449,7 @@ class QueueManager:
         for entry in self._parking.leave_older_than(now - lifetime):
             self._activate_parked(entry)
         keep = max(settings.minimal_backoff_time, settings.queue_run_delay)
-        self.scheduler.forget_idle(now, keep, settings.qmgr_message_recipient_limit)
+        self.scheduler.forget_idle(now, keep)
 
     def _is_over(self, now: float, delivery: QueuedDelivery) -> bool:
         """It is too old, and its turn did not come for longer than any message is left alone."""

@@ -148,6 +148,6 @@ class Scheduler:
                 if destination.reason is not None:
                     destination.revive()
 
-    def forget_idle(self, now: float, keep: float, limit: int) -> None:
+    def forget_idle(self, now: float, keep: float) -> None:
         for transport in self._transports.values():
-            transport.forget_idle(now, keep, limit)
+            transport.forget_idle(now, keep)

@@ -82,6 +82,7 @@ class TransportSettings:
     delivery_slot_loan: int
     delivery_slot_discount: int  # percent
     minimum_delivery_slots: int
+    idle_limit: int  # destinations without mail that are kept for what they learnt
 
 
 def read_transport_settings(
@@ -116,4 +117,5 @@ def read_transport_settings(
         delivery_slot_loan=int(transport_setting(transport, "delivery_slot_loan")),
         delivery_slot_discount=int(transport_setting(transport, "delivery_slot_discount")),
         minimum_delivery_slots=int(transport_setting(transport, "minimum_delivery_slots")),
+        idle_limit=settings.qmgr_message_recipient_limit,
     )

@@ -8,6 +8,7 @@ get no more while slow ones hold half of them.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -47,6 +48,8 @@ class Transport:
         name = next_hop + b"\0" + recipient if self.settings.recipient_limit == 1 else next_hop
         destination = self.destinations.get(name)
         if destination is None:
+            if len(self.idle) > self.settings.idle_limit * 5 // 4:
+                self.forget_idle(self.clock(), math.inf)  # as many new ones in one queue run
             destination = self.destinations[name] = Destination(self, name, next_hop)
             self.idle[destination] = self.clock()
         return destination
@@ -166,11 +169,12 @@ class Transport:
         if not destination.in_first and destination not in self.idle and destination.is_idle():
             self.idle[destination] = self.clock()
 
-    def forget_idle(self, now: float, keep: float, limit: int) -> None:
+    def forget_idle(self, now: float, keep: float) -> None:
         """Drops what was learnt about destinations without mail, oldest first; dead ones stay dead."""
         for destination in self.extra:
             destination.in_extra = destination.slots > 0
         self.extra = deque(destination for destination in self.extra if destination.in_extra)
+        limit = self.settings.idle_limit
         for destination, since in list(self.idle.items()):
             if len(self.idle) <= limit and (now - since < keep or now < destination.suspended_until):
                 break
