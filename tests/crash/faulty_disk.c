@@ -2,7 +2,7 @@
  *
  * FAULTY_DISK names a file of `struct order`, mapped before master forks, so that all its children see what the
  * test writes there. Armed, the `skip`th matching call after that fails with `error`; error 0: a write is cut short;
- * error -N: an fdatasync takes N milliseconds more.
+ * error -N: an fdatasync takes N milliseconds more. An open that makes the file is a "create".
  * With BTRFS_DISK set, file systems say that they are btrfs: nothing is zero-filled, segments are made by ftruncate.
  * Only what is below a directory named "fastrelay" counts: shards ("dir"), files that end in `suffix` (empty: all).
  */
@@ -95,11 +95,11 @@ int renameat(int from, const char *old, int to, const char *new) {
 int unlinkat(int at, const char *name, int flags) { FAIL("unlink", at, name) return REAL(unlinkat)(at, name, flags); }
 int openat64(int at, const char *name, int flags, ...) {
     va_list rest; va_start(rest, flags); int mode = va_arg(rest, int); va_end(rest);
-    FAIL("open", at, name) return REAL(openat64)(at, name, flags, mode);
+    FAIL(flags & O_CREAT ? "create" : "open", at, name) return REAL(openat64)(at, name, flags, mode);
 }
 int openat(int at, const char *name, int flags, ...) {
     va_list rest; va_start(rest, flags); int mode = va_arg(rest, int); va_end(rest);
-    FAIL("open", at, name) return REAL(openat)(at, name, flags, mode);
+    FAIL(flags & O_CREAT ? "create" : "open", at, name) return REAL(openat)(at, name, flags, mode);
 }
 int fstatfs64(int fd, struct statfs64 *found) {
     int done = REAL(fstatfs64)(fd, found);

@@ -81,18 +81,19 @@ FATAL: list[Fault] = [
     ("pwritev", errno.EIO, ".tmp"),
     ("fdatasync", errno.ENOSPC, ".seg"),
     ("fsync", errno.EIO, "dir"),
-    ("open", errno.EIO, ".tmp"),
+    ("create", errno.EIO, ".tmp"),
     ("pwritev", errno.EIO, ".seg"),
 ]
 # These it gets over: the rest is written, or the segment is made later.
 HARMLESS: list[Fault] = [
     ("pwritev", 0, ".seg"),
     ("pwritev", 0, ".tmp"),
-    ("open", errno.ENOSPC, ".tmp"),
+    ("create", errno.ENOSPC, ".tmp"),
     ("open", errno.EIO, ".seg"),  # the second descriptor, for direct writes
+    ("open", errno.EIO, ".tmp"),
     ("fsync", errno.ENOSPC, ".tmp"),
-    ("open", errno.EMFILE, ".tmp"),
-    ("open", errno.EDQUOT, ".tmp"),
+    ("create", errno.EMFILE, ".tmp"),
+    ("create", errno.EDQUOT, ".tmp"),
 ]
 
 
