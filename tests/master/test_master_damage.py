@@ -4,12 +4,14 @@ import asyncio
 from types import SimpleNamespace
 
 from fastrelay.borders import Envelope, Outcome, QueuedMessage, Recipient, Status
-from fastrelay.bounce import BounceSettings
+from fastrelay.bounce import DELAY, FAILURE, SUCCESS, BounceSettings
 from fastrelay.master.notifier import Notifier
 from fastrelay.master.own_mail import OwnMail
 from fastrelay.master.transports import ReplaceableAgent
 from fastrelay.queue._record import CorruptRecord
+from fastrelay.queue.files import Files
 from support.keeping_sink import KeepingSink
+from support.queue_lab import Lab
 from support.relay import Fastrelay
 
 LATER = b"451 4.3.0 later"
@@ -18,15 +20,39 @@ LATER = b"451 4.3.0 later"
 def test_no_notice_about_damaged_contents():
     """The queue has set the message aside; its pass ends, and the worker goes on."""
 
-    def load():
+    def read(*_):
         raise CorruptRecord("one of its frames is damaged")
 
     settled = []
-    notifier = Notifier(None, None, None, None, None, None, settled.append, None)
-    envelope = SimpleNamespace(recipients=[Recipient(b"a@x.test", b"a@x.test")], expanded=())
-    message = SimpleNamespace(envelope=envelope, content=None, load=load)
+    settings, spool = SimpleNamespace(bounce_size_limit=9), SimpleNamespace(read_content=read)
+    notifier = Notifier(settings, spool, None, None, None, None, settled.append, None)
+    envelope = Envelope(b"s@x.test", [Recipient(b"a@x.test", b"a@x.test")], 0.0, 9)
+    message = SimpleNamespace(envelope=envelope, content=None, entry=None)
     notifier.notify(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
     assert settled == [message]
+
+
+def test_of_a_large_message_the_header_is_read_and_kept(tmp_path):
+    """As many notices as wait for the disk, that many messages would be in memory."""
+    reads = []
+
+    class Counting(Files):
+        def pread(self, fd, size, offset):
+            reads.append(size)
+            return super().pread(fd, size, offset)
+
+    lab = Lab(tmp_path, files=Counting(), fastrelay_segment_size=16 << 20)
+    body = [b"Subject: large\r\n", b"\r\n" + b"x" * 5_000_000 + b"\r\n"]
+    entry = lab.store(Envelope(b"s@x.test", [Recipient(b"a@x.test")], 0.0, 5_000_020), body)
+    notifier = Notifier(SimpleNamespace(bounce_size_limit=50_000), lab.spool, *[None] * 6)
+    message = SimpleNamespace(envelope=lab.spool.read_envelope(entry), content=None, entry=entry)
+    reads.clear()
+    for template in (FAILURE, DELAY, SUCCESS):
+        assert notifier._content(message, template) == [b"Subject: large\r\n"]
+    assert sum(reads) < 3 * 2_200_000  # frames are of up to a megabyte, and a read is as long
+    notifier.settings.bounce_size_limit = 0
+    assert notifier._content(message, SUCCESS) == [b"Subject: large\r\n"]
+    assert b"".join(notifier._content(message, FAILURE)) == b"".join(body)
 
 
 def test_postcat_of_a_damaged_message():

@@ -8,12 +8,14 @@ text); the enclosed message is in wire form and stays as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fastrelay.borders import Content, Envelope, Flag, Recipient
 from fastrelay.bounce import text
 from fastrelay.bounce.report import Subject, at_origin, delivery_report, needs_utf8, said
-from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS
+from fastrelay.bounce.settings import BounceSettings
+from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS, Template
 from fastrelay.bounce.verdicts import Addressee, addressee, double_bounce_sender, to_report
 from fastrelay.cleanup.received import mail_date, utc_stamp
 from fastrelay.log.lines import postmaster_notice, sender_notice
@@ -36,13 +38,16 @@ def make_notice(about: Subject) -> Notice | None:
     if not report or who in (Addressee.NOBODY, Addressee.NOBODY_EVER):
         return None
     about = replace(about, told=report)
-    # RFC 3461 4.3; bounce_size_limit stands above RET=FULL, as in Postfix; what succeeds or waits is not returned.
-    too_big = bool(settings.bounce_size_limit) and sum(map(len, about.content)) > settings.bounce_size_limit
-    headers_only = too_big or template is not FAILURE
+    headers_only = headers_suffice(settings, envelope, template)
     if who is Addressee.POSTMASTER:
         postmaster = settings._2bounce_notice_recipient.encode()
         return compose(about, postmaster, template is not SUCCESS, headers_only)
     return compose(about, b"", False, headers_only or bool(envelope.flags & Flag.RET_HDRS))
+
+
+def headers_suffice(settings: BounceSettings, envelope: Envelope, template: Template) -> bool:
+    """bounce_size_limit stands above RET=FULL, as in Postfix; what succeeds or waits is not returned (RFC 3461 4.3)."""
+    return template is not FAILURE or 0 < settings.bounce_size_limit < envelope.size
 
 
 def make_postmaster_copy(about: Subject) -> Notice | None:
@@ -66,7 +71,7 @@ def compose(about: Subject, postmaster: bytes, is_copy: bool, headers_only: bool
     """`postmaster` b"": it goes to the sender. A copy has another subject and no explaining words."""
     settings, template = about.settings, about.template
     recipient = at_origin(settings, postmaster) if postmaster else about.envelope.sender
-    enclosed = _headers(about.content) if headers_only else b"".join(about.content)
+    enclosed = header_block(about.content) if headers_only else b"".join(about.content)
     utf8 = needs_utf8(about)
     eight_bit = utf8 or not enclosed.isascii()
     boundary = _boundary(about, enclosed)
@@ -98,8 +103,8 @@ def compose(about: Subject, postmaster: bytes, is_copy: bool, headers_only: bool
     return Notice(made, pieces, log_text(about.queue_id, about.notice_id, template.kind))
 
 
-def _headers(content: Content) -> bytes:
-    """The header block without the empty line; it may begin with it."""
+def header_block(content: Iterable[bytes | memoryview]) -> bytes:
+    """The header block without the empty line, which the contents may begin with."""
     block = b""
     for piece in content:
         before = max(len(block) - 3, 0)

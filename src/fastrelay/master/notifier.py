@@ -14,7 +14,13 @@ from functools import partial
 from typing import Any
 
 from fastrelay.borders import Content, Envelope, Outcome, Status
-from fastrelay.bounce.notices import Notice, make_notice, make_postmaster_copy
+from fastrelay.bounce.notices import (
+    Notice,
+    header_block,
+    headers_suffice,
+    make_notice,
+    make_postmaster_copy,
+)
 from fastrelay.bounce.report import Subject
 from fastrelay.bounce.settings import BounceSettings
 from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS, Template
@@ -93,11 +99,20 @@ class Notifier:
             self._settled(message)
             return
         try:
-            content = message.content if message.content is not None else message.load()
+            content = self._content(message, left[0].template)
         except CorruptRecord:  # the queue has set it aside and said so
             self._settled(message)
             return
         self._run(message, left, content)
+
+    def _content(self, message: Any, template: Template) -> Content:
+        """What a notice may enclose: many that wait to be durable do not hold their messages' bodies."""
+        if message.content is not None:
+            content: Content = message.content
+            return content
+        if headers_suffice(self.settings, message.envelope, template):
+            return [self._spool.read_as_far(message.entry, header_block)]
+        return self._spool.read_content(message.entry)
 
     def _run(self, message: Any, left: list[Errand], content: Content) -> None:
         errand = left[0]

@@ -60,6 +60,14 @@ class Reader:
     def content(self, entry: Entry) -> list[bytes]:
         return self.message(entry)[1]
 
+    def pieces(self, entry: Entry) -> Iterator[bytes]:
+        """The contents, read as far as the caller goes."""
+        for kind, payload in self._frames(entry, min(entry.stored, _WINDOW)):
+            if kind == DATA:
+                yield payload
+            elif kind == COMMIT:
+                return
+
     def message(self, entry: Entry) -> tuple[bytes, list[bytes]]:
         """(the envelope's payload, the contents)."""
         parts: list[bytes] = []

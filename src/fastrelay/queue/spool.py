@@ -293,6 +293,10 @@ class Spool:
         """CorruptRecord: it is damaged, and has been set aside."""
         return self._checked(entry, self._reader(entry).content)
 
+    def read_as_far(self, entry: Entry, take: Callable[[Iterable[bytes]], bytes]) -> bytes:
+        """What `take` makes of the contents, which are read as far as it goes. CorruptRecord as above."""
+        return self._checked(entry, lambda each: take(self._reader(each).pieces(each)))
+
     def read_notes(self, entry: Entry) -> dict[int, Outcome]:
         """Why recipients are still here: the last outcome of each that is deferred, or failed without notice
         yet.
