@@ -107,9 +107,7 @@ class Spool:
     # --- start and stop
 
     def recover(self) -> list[str]:
-        """Replay the shards, before anything listens. The lines are what was found damaged: log them as
-        critical.
-        """
+        """Replay the shards, before anything listens. What was found damaged is to be logged as critical."""
         for number in self._numbers:
             shard = open_shard(
                 self._files, self._directory, number, self._settings.fastrelay_segment_size, SpoolLocked
@@ -298,9 +296,7 @@ class Spool:
         return self._checked(entry, lambda each: take(self._reader(each).pieces(each)))
 
     def read_notes(self, entry: Entry) -> dict[int, Outcome]:
-        """Why recipients are still here: the last outcome of each that is deferred, or failed without notice
-        yet.
-        """
+        """Why recipients are still here: the last outcome of each that is deferred, or owed a notice."""
         notes = self._reader(entry).notes(entry)
         notes.update(self._unwritten.get(entry.message_id, {}))
         return notes
