@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.whole.others import BUILD, Other
+from bench.whole.relays import RelayFailed
 
 UNPACKED = BUILD / "opensmtpd"
 BACKLOG = 500
@@ -52,20 +53,26 @@ class OpenSMTPD(Other):
 
     def wait(self) -> None:
         super().wait()
-        for pid in self.meter.pids():
-            listen_again(pid, self.port, BACKLOG)
+        if not any(listen_again(pid, self.port, BACKLOG) for pid in self.meter.pids()):
+            raise RelayFailed(f"none of its processes has a socket for port {self.port} that may be shared")
 
 
-def listen_again(pid: int, port: int, backlog: int) -> None:
-    """listen(2) once more on another process's socket: what waits to be accepted may be more."""
-    process = os.pidfd_open(pid)
+def listen_again(pid: int, port: int, backlog: int) -> bool:
+    """listen(2) once more on another process's socket, if it has one for the port, so that more may wait there."""
     descriptors = Path(f"/proc/{pid}/fd")
-    for name in os.listdir(descriptors):
-        with contextlib.suppress(OSError):  # closed meanwhile
+    try:
+        names, process = os.listdir(descriptors), os.pidfd_open(pid)
+    except (FileNotFoundError, ProcessLookupError):  # a child that did its work and ended
+        return False
+    found = False
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
             if not os.readlink(descriptors / name).startswith("socket:"):
                 continue
             with socket.socket(fileno=ctypes.CDLL(None).pidfd_getfd(process, int(name), 0)) as shared:
                 listens = shared.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
                 if listens and shared.getsockname() == ("127.0.0.1", port):
                     shared.listen(backlog)
+                    found = True
     os.close(process)
+    return found

@@ -126,10 +126,12 @@ def test_bench_listen_again_makes_room_for_more_clients():
     assert listener.stdin and listener.stdout
     try:
         port = int(listener.stdout.readline())
-        listen_again(listener.pid, port, 50)
+        assert listen_again(listener.pid, port, 50)
+        assert not listen_again(os.getpid(), port, 50)
         with contextlib.ExitStack() as clients:
             for _ in range(20):
                 clients.enter_context(socket.create_connection(("127.0.0.1", port), 20))
     finally:
         listener.send_signal(signal.SIGKILL)
         listener.communicate()
+    assert not listen_again(listener.pid, port, 50)  # it has ended
