@@ -72,7 +72,7 @@ FUZZ ?= $(shell $(BIN)/python tests/fuzz/run.py --list)
 fuzz: build/fuzz/built
 	$(BIN)/python tests/fuzz/run_all.py --parallel $(FUZZ_PARALLEL) --seconds $(FUZZ_SECONDS) $(FUZZ)
 
-# what was found new, into the kept corpus: the fewest entries that cover as much
+# what was found new, into the kept corpus: the fewest entries that cover it
 fuzz-keep: build/fuzz/built
 	for target in $(FUZZ); do $(BIN)/python tests/fuzz/run.py --keep $$target || exit 1; done
 

@@ -2,7 +2,7 @@
 
     run.py TARGET [-max_total_time=60 ...]   libFuzzer's options; what it finds new stays in build/fuzz/corpus
     run.py TARGET FILE                       one input again
-    run.py --keep TARGET                     make the kept corpus anew: the fewest entries that cover as much
+    run.py --keep TARGET                     add to the kept corpus the fewest entries that cover what is new
     run.py --list, run.py --modules          the targets; the compiled modules that these need
 
 Begins with the kept corpus and the seeds. An input that fails is written to build/fuzz/ as TARGET-crash-*, and its
@@ -57,10 +57,14 @@ else:
         import corpus
 
 
+def store(entries: list[bytes], directory: Path) -> None:
+    for entry in entries:
+        (directory / hashlib.sha1(entry, usedforsecurity=False).hexdigest()).write_bytes(entry)
+
+
 def unpack(target: str, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for entry in corpus.read(target) + corpus.seeds(target):
-        (directory / hashlib.sha1(entry, usedforsecurity=False).hexdigest()).write_bytes(entry)
+    store(corpus.read(target) + corpus.seeds(target), directory)
 
 
 def attempt(target: str, data: bytes) -> None:
@@ -91,10 +95,11 @@ def fuzz(target: str, options: list[str]) -> None:
 
 
 def keep(target: str) -> None:
-    """Merge into an empty directory: libFuzzer keeps what adds coverage, the shortest first."""
+    """Merge into what is kept, which has inputs of bugs: libFuzzer adds what adds coverage, the shortest first."""
     found = BUILD / "corpus" / target
     unpack(target, found)
     with tempfile.TemporaryDirectory() as name:
+        store(corpus.read(target), Path(name))
         subprocess.run(
             [sys.executable, __file__, target, "-merge=1", "-use_counters=0", name, str(found)], check=True
         )
