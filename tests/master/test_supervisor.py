@@ -35,6 +35,19 @@ def test_start_answers_and_stop_leaves_nothing(system):
     assert "terminating on signal 15" in system.log()
 
 
+@pytest.mark.parametrize("chosen", [os.SCHED_OTHER, os.SCHED_IDLE])
+def test_workers_let_others_finish_unless_a_policy_was_chosen(system, chosen):
+    before = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, chosen, os.sched_param(0))
+    try:
+        system.start()
+    finally:
+        os.sched_setscheduler(0, before, os.sched_param(0))
+    assert os.sched_getscheduler(system.pid) == chosen
+    expected = os.SCHED_BATCH if chosen == os.SCHED_OTHER else chosen
+    assert {os.sched_getscheduler(pid) for pid in system.worker_pids().values()} == {expected}
+
+
 def test_killed_worker_comes_back_and_no_connection_is_refused(system):
     system.start()
     before = system.worker_pids()

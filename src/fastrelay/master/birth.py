@@ -50,6 +50,7 @@ def worker(run: Run, context: WorkerContext, owner: Owner, foreign: Iterable[Clo
     try:
         _leave_master(foreign)
         privileges.set_limits()
+        privileges.let_others_finish()
         privileges.drop(owner)
         privileges.forbid_new_privileges()
         directories.probe(context.queue_fd)
