@@ -48,23 +48,19 @@ def idle_connections() -> float:
         return settled(relay) - before
 
 
-def fill(directory: Directory, deferred_for: float) -> None:
-    from support.full_queue import Filler
-
-    filler = Filler(directory.path / "spool/fastrelay", 16, SEGMENT)
-    filler.fill(QUEUED, 4096, deferred_for)
-    filler.close()
-
-
 class FullRelay(Relay):
-    """Starts with QUEUED messages, deferred for so many seconds."""
+    """Starts with `count` messages of 4 KB, deferred for so many seconds."""
 
-    def __init__(self, directory: Directory, workers: int, deferred_for: float) -> None:
+    def __init__(self, directory: Directory, workers: int, deferred_for: float, count: int = QUEUED) -> None:
         super().__init__("fastrelay", directory, workers)
-        self.deferred_for = deferred_for
+        self.deferred_for, self.count = deferred_for, count
 
     def prepare(self) -> None:
-        fill(self.directory, self.deferred_for)
+        from support.full_queue import Filler
+
+        filler = Filler(self.directory.path / "spool/fastrelay", 16, SEGMENT)
+        filler.fill(self.count, 4096, self.deferred_for)
+        filler.close()
         self.begun = time.monotonic()
 
 

@@ -4,7 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from bench.whole import plot, report
+from bench.whole import million, plot, report
 from bench.whole.cases import CASES
 from bench.whole.ends import Sample, arriving, last_count, smtp_source, source
 from bench.whole.relays import POSTFIX, Directory
@@ -154,3 +154,8 @@ def test_bench_plot_has_a_bar_for_each_median():
     ElementTree.fromstring(drawn)
     assert drawn.count("fill='#b0b8c4'") == 1 + 2 * 2  # Postfix: in the legend, and twice a case
     assert ">2.20<" in drawn and ">6,000<" in drawn
+
+
+def test_pairs_are_compared_one_by_one():
+    pairs = [(0.1, 0.11), (0.2, 0.2), (0.4, 0.44), (0.2, 0.18)]
+    assert million.row("waiting", pairs) == "| waiting | 0.200 | 0.190 | +5.0% (+0.0% to +10.0%) |"
