@@ -45,6 +45,7 @@ COMPILED = [
     "rewrite.resolve",
     "tables.maps",
     "tables.matching",
+    "smtpd.client",
     "smtpd.client_name",
     "smtpd.connection",
     "smtpd.journal",
@@ -85,13 +86,16 @@ def source(name: str) -> str:
     )
 
 
+STRICT = "-Werror=incompatible-pointer-types"  # a cpdef method as a value; newer compilers refuse it
+
+
 def extension(name: str) -> Extension:
     return Extension(
         f"fastrelay.{name}",
         [source(name)],
         include_dirs=["src/fastrelay"],
         define_macros=[("FASTRELAY_DEBUG", "1" if DEBUG else "0")],
-        extra_compile_args=["-O1", "-g1"] if DEBUG else ["-O3", "-g0"],
+        extra_compile_args=[STRICT, *(["-O1", "-g1"] if DEBUG else ["-O3", "-g0"])],
     )
 
 

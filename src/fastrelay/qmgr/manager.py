@@ -39,7 +39,7 @@ class QueueManager:
         self._log = around.log
         self._active = ActiveQueue(settings)
         self.active = self._active.messages  # message_id -> what is being delivered
-        self._waiting = WaitingRoom(self._active.may_hold)
+        self._waiting = WaitingRoom(lambda recipients: self._active.may_hold(recipients))
         self._parking = Parking(self._active)
         now = self._clock()
         self._ramp = Ramp(now)
