@@ -8,11 +8,35 @@ a control byte shows as `?`, anything above 127 goes through printable().
 from libc.math cimport floor
 
 from fastrelay._bytes cimport (
-    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_byte, buffer_free, buffer_init, buffer_object, buffer_reserve,
+    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_byte, buffer_free, buffer_init, buffer_object,
     bytes_ptr,
 )
 
 from fastrelay.log.printable import LONGEST_TEXT, printable
+
+cdef extern from *:
+    """
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
+    /* Is every byte from 32 to 126? As signed numbers, those below 32 or above 127 are less than 32. */
+    static inline int is_plain(const unsigned char *p, Py_ssize_t n) {
+        Py_ssize_t i = 0;
+    #ifdef __SSE2__
+        const __m128i blank = _mm_set1_epi8(32), del = _mm_set1_epi8(127);
+        for (; i + 16 <= n; i += 16) {
+            __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+            if (_mm_movemask_epi8(_mm_or_si128(_mm_cmplt_epi8(v, blank), _mm_cmpeq_epi8(v, del))))
+                return 0;
+        }
+    #endif
+        for (; i < n; i++)
+            if (p[i] < 32 || p[i] > 126)
+                return 0;
+        return 1;
+    }
+    """
+    bint is_plain(bytes_ptr text, Py_ssize_t size) noexcept nogil
 
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t
@@ -103,26 +127,11 @@ cdef class LineBuffer:
         buffer_append(&self._pending, <bytes_ptr><const char *>rest, len(rest))
 
     cdef int _append(self, bytes prefix, bytes text) except -1:
-        cdef bytes_ptr at = <bytes_ptr><const char *>text
-        cdef Py_ssize_t size = len(text), i
-        cdef unsigned char *to
-        cdef bint plain = size < LONGEST
-        if plain:
-            for i in range(size):
-                if at[i] >= 127:
-                    plain = False
-                    break
-        if not plain:
+        if len(text) >= LONGEST or not is_plain(<bytes_ptr><const char *>text, len(text)):
             text = printable(text)
-            at, size = <bytes_ptr><const char *>text, len(text)
         buffer_append(&self._pending, <bytes_ptr><const char *>prefix, len(prefix))
-        buffer_reserve(&self._pending, size + 1)
-        to = self._pending.data + self._pending.size
-        for i in range(size):
-            to[i] = at[i] if at[i] >= 32 else 63
-        to[size] = 10
-        self._pending.size += size + 1
-        return 0
+        buffer_append(&self._pending, <bytes_ptr><const char *>text, len(text))
+        return buffer_byte(&self._pending, 10)
 
 
 # The texts ----------------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ class SteadyClock:
         self._drift = 0.0  # how far the wall clock was ahead when it was last looked at
 
     def __call__(self) -> float:
-        now = self._monotonic()
+        return self._time(self._monotonic())
+
+    def _time(self, now: float) -> float:
         if now - self._corrected >= CORRECTED_EVERY:
             self._offset += self._correction(now)
             self._corrected = now
@@ -31,4 +33,6 @@ class SteadyClock:
 
     def _correction(self, now: float) -> float:
         allowed = (now - self._corrected) * SLEW
-        return max(-allowed, min(self._drift, allowed))
+        if self._drift > allowed:
+            return allowed
+        return self._drift if self._drift > -allowed else -allowed

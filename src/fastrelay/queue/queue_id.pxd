@@ -5,5 +5,4 @@ cimport cython
 cpdef bytes encode(unsigned long long message_id, bint long)
 
 
-@cython.locals(digits=bytearray, at=cython.int, table=bytes)
 cdef bytes _short(unsigned long long microseconds, unsigned long long rest)

@@ -12,8 +12,7 @@ _EPOCH = 1704067200  # 2024-01-01: keeps the short form at 14 digits until 2032
 _BASE52 = b"0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALUE = {digit: value for value, digit in enumerate(_BASE52)}
 _INODE = 51**3  # so that the last part has the length that log readers know
-_HEXADECIMAL = b"0123456789ABCDEF"
-_HEX = frozenset(_HEXADECIMAL)
+_HEX = frozenset(b"0123456789ABCDEF")
 
 
 def number(microseconds: int, shard: int) -> int:
@@ -71,18 +70,7 @@ def _decode_long(queue_id: bytes) -> int:
 
 
 def _short(microseconds: int, rest: int) -> bytes:
-    """`b"%05X%X"`, which costs more than all the rest of a queue id."""
-    digits, table = bytearray(21), _HEXADECIMAL
-    at = 21
-    while rest or at == 21:
-        at -= 1
-        digits[at] = table[rest & 15]
-        rest >>= 4
-    for _ in range(5):
-        at -= 1
-        digits[at] = table[microseconds & 15]
-        microseconds >>= 4
-    return bytes(digits[at:])
+    return f"{microseconds:05X}{rest:X}".encode()  # which Cython formats in C, and b"%05X%X" it does not
 
 
 def _digits(value: int, base: int, width: int) -> bytes:
