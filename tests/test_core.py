@@ -10,6 +10,7 @@ import pytest
 
 from fastrelay._core import ReceiveSession, SessionRules, Status
 from fastrelay.borders import Flag
+from fastrelay.cleanup.received import ReceivedHeader
 from reference.session_reference import Open, SessionReference
 from support.receive_lab import NOW, BareWire, ReceiveLab
 
@@ -61,7 +62,7 @@ class Walk:
         assert self.session.output().startswith(b"220 ")
 
     def rules(self, lab: ReceiveLab) -> SessionRules:
-        service = lab.service
+        service, received = lab.service, ReceivedHeader(b"relay.example", b"Postfix")
         return SessionRules(
             lab.settings,
             ehlo_reply=service.rules.ehlo_reply,
@@ -70,8 +71,8 @@ class Walk:
             queue_name=lambda number: b"%X" % number,
             has_room=lambda size: self.room,
             rewrite=lab.routing.rewriter.envelope,
-            received=service._make_received,
-            dates=service._make_dates,
+            received=received.make,
+            dates=received.dates,
             is_forbidden=lambda word: False,
         )
 
@@ -271,7 +272,7 @@ def test_what_is_pipelined_behind_a_wait_is_kept_in_order() -> None:
         stage.later = True
     lines = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<u@relay.example>\r\nRCPT TO:<@>\r\nRSET\r\nRSET\r\n"
     assert walk.session.feed(lines, NOW) == Status.WAIT
-    assert walk.session.is_waiting
+    assert walk.session.is_waiting()
     assert walk.session.feed(b"QUIT\r\n", NOW) == Status.WAIT
     codes = [line[:9] for line in walk.settle(Status.WAIT).split(b"\r\n")[:-1]]
     assert codes == [b"250 2.1.0", b"250 2.1.5", b"501 5.1.3", b"250 2.0.0", b"250 2.0.0", b"221 2.0.0"]

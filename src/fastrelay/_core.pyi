@@ -4,6 +4,7 @@ from typing import Any
 
 from fastrelay.borders import Envelope, Recipient
 from fastrelay.cleanup._address_header import AddressHeaders
+from fastrelay.cleanup.received import Who
 from fastrelay.rewrite._address import Address
 
 class Status(IntEnum):
@@ -40,7 +41,7 @@ class SessionRules:
         queue_name: Callable[[int], bytes],
         has_room: Callable[[int], bool],
         rewrite: Callable[[Address], Address],
-        received: Callable[[Any, float], bytes],
+        received: Callable[[Who, bytes, bytes, float], bytes],
         dates: Callable[[float], tuple[bytes, bytes]],
         is_forbidden: Callable[[bytes], bool | Awaitable[bool]],
         header_addresses: tuple[AddressHeaders | None, AddressHeaders | None] = ...,
@@ -61,6 +62,8 @@ class Transaction:
 class Session:
     def feed(self, data: bytes, now: float) -> int: ...
     def output(self) -> bytes: ...
+    def is_waiting(self) -> bool: ...
+    def in_content(self) -> bool: ...
     def committed(self, now: float, refusal: bytes | None = None) -> int: ...
 
 class ReceiveSession(Session):
@@ -92,11 +95,7 @@ class ReceiveSession(Session):
     @property
     def buffered(self) -> int: ...
     @property
-    def in_content(self) -> bool: ...
-    @property
     def is_open(self) -> bool: ...
-    @property
-    def is_waiting(self) -> bool: ...
     @property
     def last_verb(self) -> bytes: ...
     @property

@@ -103,8 +103,8 @@ cdef class SessionRules:
     a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `cleanup` is one more
     check, None when no envelope changes; it calls session.map_envelope(). `content`, after it, calls
     session.clean_header(), body(), set_contents() and set_fate(). `new_id(now)` and `queue_name(id)` name the message,
-    `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(session, now)` the trace
-    header, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
+    `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(who, queue_id, recipient, now)` the
+    trace header of received.Who, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
     has the AddressHeaders of local clients and of the others, or None. `mend(path)` makes a path with a domain that
     main.cf lets pass one that can be read, or None.
     """
@@ -202,6 +202,12 @@ cdef class Session:
 
     cpdef bytes output(self):
         raise NotImplementedError
+
+    cpdef bint is_waiting(self) noexcept:
+        return False
+
+    cpdef bint in_content(self) noexcept:
+        return False
 
     cpdef int committed(self, double now, bytes refusal=None) except -1:
         raise NotImplementedError
@@ -322,8 +328,7 @@ cdef class ReceiveSession(Session):
         """Bytes of contents held in memory."""
         return self._scanner.buffered_bytes()
 
-    @property
-    def in_content(self):
+    cpdef bint in_content(self) noexcept:
         """Is the client sending contents? (for the deadline)"""
         return self._state == CONTENT or self._state == CHUNK
 
@@ -332,8 +337,7 @@ cdef class ReceiveSession(Session):
         """Has nothing ended the dialogue yet?"""
         return self._state != CLOSED
 
-    @property
-    def is_waiting(self):
+    cpdef bint is_waiting(self) noexcept:
         """Does the client wait for us?"""
         return self._state == PAUSED
 
@@ -906,8 +910,15 @@ cdef class ReceiveSession(Session):
         sender = t.sender if t.mapped_sender is None else t.mapped_sender
         date, stamp = self.rules.dates(self._now) if add_missing else (b"", b"")
         return self.rules.cleaner.clean(
-            self._scanner, self.rules.received(self, self._now), addresses, inspector, add_missing, sender.external,
+            self._scanner, self._received(), addresses, inspector, add_missing, sender.external,
             t.queue_id, date, stamp)
+
+    cdef bytes _received(self):
+        """Our trace header (RFC 5321 4.4)."""
+        cdef Transaction t = self.transaction
+        who = self.helo, self.client.name, self.client.address, self._with()
+        recipient = (<Recipient>t.recipients[0]).address if len(t.recipients) == 1 else b""
+        return self.rules.received(who, t.queue_id, recipient, self._now)
 
     cdef int _finish_message(self) except -1:
         """Everything that is done to a message before it is durable, in the order of the flow."""
@@ -960,12 +971,15 @@ cdef class ReceiveSession(Session):
         cdef bytes content_filter = b"" if t.content_filter is None else t.content_filter or self.rules.content_filter
         return Envelope(
             sender.external, recipients, self._now, size, t.flags | self._scanner.flags, t.envid, message_id,
-            self.client.name, self.client.address, self.helo, self.with_protocol, 0,
+            self.client.name, self.client.address, self.helo, self._with(), 0,
             content_filter, t.hold, t.expanded)
 
     @property
     def with_protocol(self):
         """The protocol for `Received: ... with` and `proto=` (RFC 3848, RFC 6531 4.3)."""
+        return self._with()
+
+    cdef bytes _with(self):
         return _UTF8SMTP if self.transaction.flags & SMTPUTF8 else self.protocol
 
     cdef Address _canonical(self, Address address):

@@ -7,14 +7,15 @@ import time
 
 import pytest
 
-from fastrelay.cleanup.received import ReceivedHeader, mail_date, utc_stamp
+from fastrelay.cleanup.received import CLIENTS, ReceivedHeader, mail_date, utc_stamp
 
 NOW = 1795391223.7
+WHO = b"c.example", b"unknown", b"127.0.0.1", b"SMTP"
 
 
 def test_form(utc: None) -> None:
     header = ReceivedHeader(b"relay.lab.example", b"Postfix")
-    client = header.client(b"c.example", b"localhost", b"127.0.0.1", b"ESMTP")
+    client = b"c.example", b"localhost", b"127.0.0.1", b"ESMTP"
     assert header.make(client, b"DCA3B9840B4", b"r@y.example", NOW) == (
         b"Received: from c.example (localhost [127.0.0.1])\r\n"
         b"\tby relay.lab.example (Postfix) with ESMTP id DCA3B9840B4\r\n"
@@ -30,7 +31,7 @@ def test_form(utc: None) -> None:
 @pytest.mark.parametrize("hostile", [b"a\r\nX-Evil: 1", b"a b", b"\0\x1b[2J", b"\xff\xfe", b"x" * 5000])
 def test_what_the_client_says_stays_in_its_place(hostile: bytes) -> None:
     header = ReceivedHeader(b"relay.lab.example", b"Postfix")
-    client = header.client(hostile, hostile, b"::1", b"ESMTP")
+    client = hostile, hostile, b"::1", b"ESMTP"
     made = header.make(client, b"ID", b"", NOW)
     assert made.count(b"\r\n") == 3 and made.replace(b"\r\n", b"").replace(b"\t", b"").isascii()
     assert b"[IPv6:::1]" in made and len(made) < 800
@@ -39,10 +40,18 @@ def test_what_the_client_says_stays_in_its_place(hostile: bytes) -> None:
 
 def test_the_date_moves_with_the_clock(utc: None) -> None:
     header = ReceivedHeader(b"r", b"Postfix")
-    header.make(b"", b"ID", b"", NOW)
+    header.make(WHO, b"ID", b"", NOW)
     assert (header.clock.date, header.clock.stamp) == (mail_date(NOW), b"20261122234703")
-    header.make(b"", b"ID", b"", NOW + 1)
+    header.make(WHO, b"ID", b"", NOW + 1)
     assert header.clock.date == b"Sun, 22 Nov 2026 23:47:04 +0000 (UTC)"
+
+
+def test_another_helo_of_the_same_client_is_told_and_few_clients_are_kept(utc: None) -> None:
+    header = ReceivedHeader(b"r", b"Postfix")
+    for number in [*range(CLIENTS), 0, CLIENTS, 0]:
+        made = header.make((b"h%d" % number, *WHO[1:]), b"ID", b"", NOW)
+        assert made.startswith(b"Received: from h%d (unknown [127.0.0.1])" % number)
+    assert len(header.begun) == 2
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"])

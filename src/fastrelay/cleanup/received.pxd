@@ -7,4 +7,7 @@ cdef class Clockface:
 
 cdef class ReceivedHeader:
     cdef bytes by
+    cdef readonly dict begun
     cdef public Clockface clock
+
+    cdef bytes _begin(self, tuple who)

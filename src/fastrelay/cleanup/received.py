@@ -12,6 +12,8 @@ MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 DAYS = b"Mon Tue Wed Thu Fri Sat Sun".split()
 WORD = bytes(c if 32 < c < 127 else 63 for c in range(256))  # HELO names: Postfix shows blanks as ? too
 LONGEST_NAME = 255
+CLIENTS = 256  # whose part of the header is kept at most
+Who = tuple[bytes, bytes, bytes, bytes]  # HELO name, client's name, its address, protocol
 
 
 def mail_date(now: float) -> bytes:
@@ -53,25 +55,35 @@ class Clockface:
 
 
 class ReceivedHeader:
-    """Makes the header; `by` is settled once, `client` once a session."""
+    """Makes the header. What it says of a client is the same for all its messages, and kept for some clients."""
 
     def __init__(self, myhostname: bytes, mail_name: bytes) -> None:
         self.clock = Clockface()
         self.by = b"\r\n\tby %b (%b) with " % (myhostname, mail_name)
+        self.begun: dict[Who, bytes] = {}
 
-    def client(self, helo: bytes, name: bytes, address: bytes, protocol: bytes) -> bytes:
-        """The part that is the same for all messages of a session, until the next HELO or MAIL parameter."""
-        return b"Received: from %b (%b [%b])%b%b id " % (
+    def make(self, who: Who, queue_id: bytes, recipient: bytes, now: float) -> bytes:
+        """The whole header with its CRLF; `recipient` only when the message has just one, else b""."""
+        self.clock.show(now)
+        begin = self.begun.get(who) or self._begin(who)
+        if recipient:
+            return b"%b%b\r\n\tfor <%b>; %b\r\n" % (begin, queue_id, recipient, self.clock.date)
+        return b"%b%b;\r\n\t%b\r\n" % (begin, queue_id, self.clock.date)
+
+    def dates(self, now: float) -> tuple[bytes, bytes]:
+        """(RFC 5322 date, YYYYMMDDHHMMSS)."""
+        self.clock.show(now)
+        return self.clock.date, self.clock.stamp
+
+    def _begin(self, who: Who) -> bytes:
+        helo, name, address, protocol = who
+        if len(self.begun) >= CLIENTS:
+            self.begun.clear()
+        begin = self.begun[who] = b"Received: from %b (%b [%b])%b%b id " % (
             (helo or name)[:LONGEST_NAME].translate(WORD),
             name[:LONGEST_NAME].translate(WORD),
             b"IPv6:" + address if address.find(b":") >= 0 else address,  # `in` makes and drops an exception
             self.by,
             protocol,
         )
-
-    def make(self, client: bytes, queue_id: bytes, recipient: bytes, now: float) -> bytes:
-        """The whole header with its CRLF; `recipient` only when the message has just one, else b""."""
-        self.clock.show(now)
-        if recipient:
-            return b"%b%b\r\n\tfor <%b>; %b\r\n" % (client, queue_id, recipient, self.clock.date)
-        return b"%b%b;\r\n\t%b\r\n" % (client, queue_id, self.clock.date)
+        return begin

@@ -1,11 +1,15 @@
 cimport cython
 
 from fastrelay._core cimport Session
+from fastrelay.smtpd.client cimport Client
+from fastrelay.smtpd.journal cimport Journal
+from fastrelay.smtpd.service cimport Service
 from fastrelay.tcp._stream cimport Protocol, Stream
 
 
 cdef class Connection(Protocol):
-    cdef object _service, _task
+    cdef Service _service
+    cdef object _task
     cdef public Stream _transport
     cdef public bint _paused
     cdef bint _stalled, _ended
@@ -13,6 +17,11 @@ cdef class Connection(Protocol):
     cdef public Session session
     cdef public double deadline
     cdef double _timeout
+
+    @cython.locals(service=Service)
+    cdef _greet(self, str address, bytes name)
+    @cython.locals(service=Service, session=Session, journal=Journal)
+    cdef _open(self, Client client)
 
     @cython.locals(session=Session)
     cpdef data_received(self, bytes data)
@@ -23,4 +32,5 @@ cdef class Connection(Protocol):
     cdef _resume(self)
     cdef _close(self)
     cdef _extend(self)
+    @cython.locals(latest=double, extended=double)
     cdef _extend_content(self, Py_ssize_t size)

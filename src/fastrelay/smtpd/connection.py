@@ -18,7 +18,8 @@ from fastrelay.tcp._stream import Protocol
 from fastrelay.wire import replies
 
 if TYPE_CHECKING:
-    from fastrelay.smtpd.service import Client, Service
+    from fastrelay.smtpd.client import Client
+    from fastrelay.smtpd.service import Service
 
 NEED_DATA, WAIT, MESSAGE_READY, DELAY, CLOSE = (int(s) for s in Status)
 WRITE_LIMIT = 65536  # bytes of unsent replies; above, the client is not read
@@ -29,7 +30,7 @@ class Connection(Protocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._timeout = service.settings.smtpd_timeout
+        self._timeout = service.timeout
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
@@ -63,18 +64,18 @@ class Connection(Protocol):
             self._early = data
             self._pause()
             return
-        if session.is_waiting:  # it has spoken ahead: the session keeps this much, and no more
+        if session.is_waiting():  # it has spoken ahead: the session keeps this much, and no more
             self._pause()
             session.feed(data, time())  # what the session waits for is already on its way
             return
-        if session.in_content:
+        if session.in_content():
             self._extend_content(len(data))
         self._act(session.feed(data, time()))
 
     def eof_received(self) -> bool:
         """A client that has only closed its sending side still gets the reply that it waits for."""
         self._ended = True
-        return self.session is not None and self.session.is_waiting
+        return self.session is not None and self.session.is_waiting()
 
     def pause_writing(self) -> None:
         self._stalled = True
@@ -82,7 +83,7 @@ class Connection(Protocol):
 
     def resume_writing(self) -> None:
         self._stalled = False
-        if self.session is not None and not self.session.is_waiting:
+        if self.session is not None and not self.session.is_waiting():
             self._resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,7 +107,7 @@ class Connection(Protocol):
         if session is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
             self._transport.abort()
             return
-        if session.is_waiting:  # for us, not for the client
+        if session.is_waiting():  # for us, not for the client
             self._extend()
             return
         self._service.journal.lost(session, b"timeout")
@@ -125,7 +126,7 @@ class Connection(Protocol):
         session = self.session
         if session is None:
             self._transport.abort()
-        elif session.is_open and not session.is_waiting:
+        elif session.is_open and not session.is_waiting():
             session.refuse(replies.r421_shutting_down(self._service.rules.myhostname))
             self._close()
 
@@ -156,7 +157,7 @@ class Connection(Protocol):
         service = self._service
         session = self.session = ReceiveSession(service.rules, client, service.journal)
         service.journal.connected(client)
-        if service.settings.smtpd_forbid_unauth_pipelining and (self._early or self._has_unread_input()):
+        if service.forbids_early_input and (self._early or self._has_unread_input()):
             service.journal.pipelining(session, b"CONNECT", self._early)
             session.output()
             session.refuse(replies.R554_SYNCHRONIZATION)
@@ -237,6 +238,6 @@ class Connection(Protocol):
 
     def _extend_content(self, size: int) -> None:
         """smtpd_min_data_rate: the deadline of DATA moves with the bytes that came, not with time."""
-        settings = self._service.settings
         latest = monotonic() + self._timeout
-        self.deadline = min(latest, self.deadline + size / settings.smtpd_min_data_rate)
+        extended = self.deadline + size / self._service.min_data_rate
+        self.deadline = extended if extended < latest else latest

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fastrelay.log import lines
+from fastrelay.log.lines import client as client_line
+from fastrelay.log.lines import connect, disconnect, message_id
+from fastrelay.smtpd.client import Client
 from fastrelay.tables import TableError
 
 Line = Callable[[bytes, bytes], None]
@@ -20,12 +23,12 @@ class Journal:
         self._line = line
         self._warning = warning
 
-    def connected(self, client: Any) -> None:
-        self._line(self._service, lines.connect(client.name, client.address))
+    def connected(self, client: Client) -> None:
+        self._line(self._service, connect(client.name, client.address))
 
     def disconnected(self, session: Any) -> None:
         client = session.client
-        self._line(self._service, lines.disconnect(client.name, client.address, session.counts()))
+        self._line(self._service, disconnect(client.name, client.address, session.counts()))
 
     def lost(self, session: Any, reason: bytes) -> None:
         client = session.client
@@ -36,16 +39,16 @@ class Journal:
 
     def client_accepted(self, session: Any) -> None:
         client = session.client
-        self._line(self._service, lines.client(session.transaction.queue_id, client.name, client.address))
+        self._line(self._service, client_line(session.transaction.queue_id, client.name, client.address))
 
     def message_ids(self, session: Any, ids: list[tuple[bool, bytes]]) -> None:
         """(is it Resent-, value) of each header; a line without an id where no Message-Id is."""
         queue_id, plain = session.transaction.queue_id, False
         for resent, value in ids:
             plain = plain or not resent
-            self._line(b"cleanup", (lines.resent_message_id if resent else lines.message_id)(queue_id, value))
+            self._line(b"cleanup", (lines.resent_message_id if resent else message_id)(queue_id, value))
         if not plain:
-            self._line(b"cleanup", lines.message_id(queue_id, b"<>"))
+            self._line(b"cleanup", message_id(queue_id, b"<>"))
 
     def reject(self, session: Any, where: bytes, reply: bytes, recipient: bytes | None) -> None:
         transaction, client = session.transaction, session.client

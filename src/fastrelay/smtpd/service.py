@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
-from fastrelay.cleanup.received import Clockface, ReceivedHeader
+from fastrelay.cleanup.received import ReceivedHeader
 from fastrelay.rewrite.address import Rewriter, mender
 from fastrelay.smtpd.cleanup import Cleanup
+from fastrelay.smtpd.client import Client
 from fastrelay.smtpd.client_name import UNKNOWN, ClientNames
 from fastrelay.smtpd.connection import Connection
 from fastrelay.smtpd.content import ContentCheck, HeaderMaps, header_addresses
@@ -28,27 +28,6 @@ from fastrelay.wire.extensions import ehlo_reply
 Submit = Callable[[int, Envelope, Content, bytes, Callable[[bytes | None], None]], None]
 SWEEP = 1.0  # seconds
 MEMORY_SWEEPS = 0.9  # of fastrelay_content_memory_limit, above which MAIL gets 452
-
-
-class Client:
-    """Who is at the other end, and what that means here; mynetworks is asked when a restriction asks."""
-
-    def __init__(self, name: bytes, address: bytes, networks: AddressMatcher) -> None:
-        self.name = name
-        self.address = address
-        self.is_local = False  # of local_header_rewrite_clients
-        self.is_clear = True  # whether it is one of them
-        self._networks = networks
-        self._trusted: bool | None = None
-        self.trace: tuple[bytes, bytes, bytes] | None = None  # (HELO name, protocol, begin of Received)
-
-    @property
-    def in_mynetworks(self) -> bool:
-        """Raises TableError when a table of mynetworks cannot answer, Pending when it must be waited for."""
-        if self._trusted is None:
-            name = b"" if self.name == UNKNOWN else self.name
-            self._trusted = self._networks.matches(self.address, name)
-        return self._trusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +54,15 @@ class Surroundings:
 class Service:
     def __init__(self, settings: SmtpdSettings, around: Surroundings) -> None:
         self.settings = settings
+        self.timeout = settings.smtpd_timeout
+        self.min_data_rate = settings.smtpd_min_data_rate
+        self.forbids_early_input = settings.smtpd_forbid_unauth_pipelining
         self.loop = around.loop
         self.journal = around.journal
         self.submit = around.submit
         self._around = around
         self._connections: set[Connection] = set()
         self._memory_is_tight = False
-        self._received = ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode())
-        self._clock = Clockface()
         self._forbidden = ForbiddenCommands(
             settings.smtpd_forbidden_commands, around.journal, around.open_table
         )
@@ -93,6 +73,7 @@ class Service:
 
     def _make_rules(self) -> SessionRules:
         settings, around, clients = self.settings, self._around, self._local_clients
+        received = ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode())
         without = {word.upper().encode() for word in settings.smtpd_discard_ehlo_keywords}
         if not settings.smtputf8_enable:
             without.add(b"SMTPUTF8")
@@ -106,8 +87,8 @@ class Service:
             queue_name=around.queue_name,
             has_room=self.has_room,
             rewrite=around.rewriter.envelope,
-            received=self._make_received,
-            dates=self._make_dates,
+            received=received.make,
+            dates=received.dates,
             is_forbidden=self._forbidden,
             header_addresses=header_addresses(settings, around.header_maps),
             content=around.content,
@@ -169,7 +150,7 @@ class Service:
         for size, connection in holders[1:]:
             if buffered <= limit:
                 break
-            if connection.session is not None and connection.session.in_content:
+            if connection.session is not None and connection.session.in_content():
                 buffered -= size
                 connection.run_short()
 
@@ -180,23 +161,6 @@ class Service:
     @property
     def connection_count(self) -> int:
         return len(self._connections)
-
-    # Inside
-
-    def _make_received(self, session: Any, now: float) -> bytes:
-        client, transaction = session.client, session.transaction
-        helo, protocol = session.helo, session.with_protocol
-        trace = client.trace
-        if trace is None or trace[0] is not helo or trace[1] is not protocol:
-            begin = self._received.client(helo, client.name, client.address, protocol)
-            trace = client.trace = (helo, protocol, begin)
-        recipients = transaction.recipients
-        recipient = recipients[0].address if len(recipients) == 1 else b""
-        return self._received.make(trace[2], transaction.queue_id, recipient, now)
-
-    def _make_dates(self, now: float) -> tuple[bytes, bytes]:
-        self._clock.show(now)
-        return self._clock.date, self._clock.stamp
 
 
 class ForbiddenCommands:
