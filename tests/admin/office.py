@@ -39,6 +39,8 @@ class Shelf:
             await asyncio.sleep(0)
             if verb == "delete":
                 del self.messages[queue_id]
+            elif verb == "expire":
+                item["forced_expire"] = True
             else:
                 item["state"] = {"hold": "hold", "release": "deferred", "requeue": "incoming"}[verb]
             yield {"id": queue_id}
@@ -70,7 +72,7 @@ def message(queue_id, state="deferred", sender="a@b.example", size=3273, recipie
     ]
     return {
         "id": queue_id, "state": state, "size": size, "arrival": 1795389811.4, "sender": sender,
-        "recipients": recipients,
+        "forced_expire": False, "recipients": recipients,
     }  # fmt: skip
 
 

@@ -55,6 +55,17 @@ def test_listing_with_long_ids(office, capfd):
     assert capfd.readouterr().out == LONG_LISTING
 
 
+def test_listing_marks_what_expires_by_hand(office, capfd):
+    fill(office)
+    assert office.run("postsuper", "-e", "ALL") == 0
+    assert capfd.readouterr().err == "postsuper: Force-expired: 2 messages\n"
+    assert office.run("postqueue", "-p") == 0
+    marked = LISTING.replace("840F3    3273", "840F3#    3273").replace("841C3!     315", "841C3!#     315")
+    assert capfd.readouterr().out == marked
+    assert office.run("postqueue", "-j") == 0
+    assert capfd.readouterr().out.count('"forced_expire": true') == 2
+
+
 def test_empty_queue(office, capfd):
     office.open()
     assert office.run("postqueue", "-p") == 0
@@ -145,6 +156,13 @@ def test_postsuper_says_what_postfix_says(office, capfd, monkeypatch):
     assert said() == "postsuper: Placed on hold: 0 messages\n"
     assert office.run("postsuper", "-H", "ALL") == 0
     assert said() == "postsuper: Released from hold: 2 messages\n"
+    assert office.run("postsuper", "-h", "AFD8E9841C3") == 0 and said()
+    assert office.run("postsuper", "-f", "AFD8E9841C3", "-e", "B15979840F3", "-f", "zz/") == 0
+    assert said() == (
+        "postsuper: warning: invalid mail queue id: zz/\n"
+        "postsuper: B15979840F3: expired\npostsuper: AFD8E9841C3: expired\npostsuper: Force-expired: 2 messages\n"
+        "postsuper: AFD8E9841C3: released from hold\npostsuper: Released from hold: 1 message\n"
+    )
     assert office.run("postsuper", "-r", "AFD8E9841C3") == 0
     assert said() == "postsuper: AFD8E9841C3: requeued\npostsuper: Requeued: 1 message\n"
     assert office.run("postsuper", "-d", "zz/") == 0

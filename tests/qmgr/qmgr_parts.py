@@ -72,7 +72,7 @@ class Entry:
         self.verdicts: dict[int, Outcome] = {}
         self.gone: set[int] = set()
         self.count = self.recipients = len(envelope.recipients)
-        self.warned = False
+        self.warned = self.forced_expire = False
         self.owes_expansion = bool(envelope.expanded)
 
     def pending_recipients(self) -> list[int]:
@@ -135,6 +135,9 @@ class RecordingSpool:
         if len(entry.gone) == entry.count and not entry.owes_expansion:
             entry.state = State.DONE
             self.entries.pop(entry.message_id, None)
+
+    def expire(self, entry: Entry) -> None:
+        entry.forced_expire = True
 
     def remove(self, entry: Entry) -> None:
         entry.state = State.DONE

@@ -85,7 +85,7 @@ def test_one_message_with_every_verdict():
     house.advance(300)
     house.agent.take_all()
     assert [d.addresses for _, d in house.agent.taken] == [[b"c@three.test"]]
-    assert house.lines[-1] == b"Q1: from=<s@x.test>, size=100, nrcpt=1 (queue active)"
+    assert house.lines[-1] == b"Q1: from=<s@x.test>, size=100, nrcpt=3 (queue active)"
 
 
 def test_expiry_returns_to_sender():

@@ -126,3 +126,53 @@ def test_the_end_of_a_delay_is_confirmed(confirm):
     finish(house, replace(OK, action=b""))
     assert [[i for i, _ in due] for _, due in house.notices] == ([[0, 1]] if confirm else [])
     assert entry.state is State.DONE
+
+
+def test_what_expires_by_hand_goes_back_with_its_next_try():
+    """For the reason of its last try; who had none yet is told that it was done by hand, and so is the log."""
+    house = House()
+    entry = accept(house, 0, FAILURE)
+    finish(house, DEFERRED)
+    house.manager.expire(entry)
+    assert house.notices == []
+    house.manager.flush()
+    house.advance(1)
+    ((message, due),) = house.notices
+    assert message.entry is entry
+    assert [(index, o.status, o.dsn, o.text) for index, o in due] == [
+        (index, Status.EXPIRED, b"4.2.0", b"busy") for index in (0, 1)
+    ]
+    told = b"Q1: from=<s@x.test>, status=force-expired, returned to sender"
+    assert house.lines[-3:] == [
+        b"Q1: from=<s@x.test>, size=100, nrcpt=2 (queue active)",
+        told,
+        b"Q1: removed",
+    ]
+    assert len(house.outcomes) == 2
+
+    other = accept(house, 0)
+    house.manager.hold(other)
+    house.manager.expire(other)
+    house.manager.release(other)
+    house.advance(1)
+    _, ((index, outcome),) = house.notices[1]
+    text = b"message is administratively expired"
+    assert (index, outcome.status, outcome.dsn, outcome.text) == (0, Status.EXPIRED, b"4.7.0", text)
+    ((address, logged),) = house.outcomes[2:]
+    assert (address, logged.status, logged.text) == (b"u0@one.test", Status.DEFERRED, text)
+    assert not house.manager.active
+
+
+def test_what_is_under_way_may_still_be_delivered():
+    house = House()
+    sent, late = accept(house, 0), accept(house, 0)
+    house.manager.expire(sent)
+    house.manager.expire(late)
+    house.pump()
+    house.agent.take_all()
+    outcomes = {sent: OK, late: DEFERRED}
+    for queue, delivery in list(house.agent.taken):
+        house.agent.taken.remove((queue, delivery))
+        house.manager.report(delivery, [outcomes[delivery.message.entry]])
+    assert sent.state is State.DONE and late.state is State.DONE
+    assert [(message.entry, due[0][1].text) for message, due in house.notices] == [(late, b"busy")]

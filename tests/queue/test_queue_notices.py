@@ -159,6 +159,29 @@ def test_a_delay_that_nobody_hears_of_is_noted_too(tmp_path: Path) -> None:
     lab.stop()
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_forced_expiration_is_kept_until_the_message_is_requeued(tmp_path: Path, moved: bool) -> None:
+    lab = Lab(tmp_path)
+    entry = lab.store(envelope(recipients=2), [b"x"])
+    lab.spool.expire(entry)
+    lab.spool.record(entry, [outcome(0, Status.DEFERRED)], 7.5)
+    lab.spool.hold(entry)
+    if moved:
+        relocate(lab, entry)
+    lab.settle()
+    lab = again(lab, tmp_path)
+    entry = lab.spool.entries[entry.message_id]
+    assert (entry.forced_expire, entry.state, entry.pending_recipients()) == (True, State.HOLD, [0, 1])
+    lab.spool.release(entry)
+    assert entry.forced_expire
+    lab.spool.requeue(entry)
+    assert not entry.forced_expire
+    lab.settle()
+    lab = again(lab, tmp_path)
+    assert not lab.spool.entries[entry.message_id].forced_expire
+    lab.stop()
+
+
 def test_a_removed_message_owes_nothing(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     entry = lab.store(envelope(expanded=(ALIAS,)), [b"x"])

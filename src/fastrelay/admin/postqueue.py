@@ -101,7 +101,7 @@ def _print_json(item: Item | None) -> None:
             "queue_id": item["id"],
             "arrival_time": int(item["arrival"]),
             "message_size": item["size"],
-            "forced_expire": False,
+            "forced_expire": item["forced_expire"],
             "sender": item["sender"] or NULL_SENDER,
             "recipients": recipients,
         },
@@ -126,7 +126,7 @@ def _listing(relay: Client, config_dir: Path) -> int:
             _print(
                 row
                 % (
-                    item["id"] + STATUS.get(item["state"], ""),
+                    item["id"] + STATUS.get(item["state"], "") + "#" * item["forced_expire"],
                     item["size"],
                     when,
                     item["sender"] or NULL_SENDER,

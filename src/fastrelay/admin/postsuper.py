@@ -1,4 +1,4 @@
-"""postsuper(1): delete, hold, release and requeue messages. The workers do it, durably, before they answer.
+"""postsuper(1): delete, expire, hold, release and requeue messages. The workers do it, durably, before they answer.
 
 There are no queue files to mend or purge, so -p and -s have nothing to do; messages as Postfix prints them.
 """
@@ -16,15 +16,17 @@ from fastrelay.master.control import Client
 from fastrelay.master.errors import FatalError
 
 USAGE = (
-    "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-h queue_id (hold)] [-H queue_id (un-hold)]"
+    "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)]"
+    " [-f queue_id (expire and/or un-hold)] [-h queue_id (hold)] [-H queue_id (un-hold)]"
     " [-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] [queue...]"
 )
+MEANS = {"-f": ("-e", "-H")}
 DIRECTORIES = ("maildrop", "incoming", "active", "deferred", "hold", "bounce", "defer", "trace", "flush")
 
 
 @dataclass(slots=True)
 class Action:
-    """One of -d, -h, -H, -r and all that was asked of it."""
+    """One of -d, -e, -h, -H, -r and all that was asked of it."""
 
     verb: str
     one: str  # what is said of a single message
@@ -32,10 +34,7 @@ class Action:
     states: tuple[str, ...]
     ids: list[str] = field(default_factory=list)
     everything: bool = False
-
-    @property
-    def wanted(self) -> bool:
-        return self.everything or bool(self.ids)
+    wanted: bool = False
 
 
 def actions() -> dict[str, Action]:
@@ -44,6 +43,7 @@ def actions() -> dict[str, Action]:
     return {
         "-r": Action("requeue", "requeued", "Requeued", every),
         "-d": Action("delete", "removed", "Deleted", every),
+        "-e": Action("expire", "expired", "Force-expired", every),
         "-h": Action("hold", "placed on hold", "Placed on hold", ("incoming", "active", "deferred")),
         "-H": Action("release", "released from hold", "Released from hold", ("hold",)),
     }
@@ -53,10 +53,7 @@ def main(config_dir: Path, args: list[str]) -> int:
     options = Options("postsuper", config_dir, args, "d:e:f:h:H:pr:sS", USAGE, 1)
     wanted = actions()
     for option, value in options.given:
-        if option in ("-e", "-f"):
-            raise FatalError(f"{option}: forced expiration is not supported")
-        if option in wanted:
-            _ask(wanted[option], value)
+        _ask([wanted[each] for each in MEANS.get(option, (option,)) if each in wanted], value)
     for name in options.operands:
         if name not in DIRECTORIES:
             raise FatalError(f"invalid directory name: {name}")
@@ -68,20 +65,20 @@ def main(config_dir: Path, args: list[str]) -> int:
     return 0
 
 
-def _ask(action: Action, value: str) -> None:
-    if value == "ALL":
-        action.everything = True
-    elif value == "-":
-        action.ids += [line.strip() for line in sys.stdin]
-    else:
-        action.ids.append(value)
+def _ask(actions: list[Action], value: str) -> None:
+    ids = [line.strip() for line in sys.stdin] if actions and value == "-" else [value]
+    good = [] if value == "ALL" else list(_good(ids)) if actions else []
+    for action in actions:
+        action.wanted = True
+        action.everything |= value == "ALL"
+        action.ids += good
 
 
 def _carry_out(relay: Client, action: Action, directories: set[str]) -> None:
     states = [state for state in action.states if not directories or state in directories]
     done = 0
     if action.ids and states:
-        for item in relay.call_with_ids(action.verb, list(_good(action.ids)), states=states):
+        for item in relay.call_with_ids(action.verb, list(dict.fromkeys(action.ids)), states=states):
             say("postsuper", f"{item['id']}: {action.one}")
             done += 1
     if action.everything and states:
@@ -90,7 +87,7 @@ def _carry_out(relay: Client, action: Action, directories: set[str]) -> None:
 
 
 def _good(ids: list[str]) -> Iterator[str]:
-    for queue_id in dict.fromkeys(ids):
+    for queue_id in ids:
         if is_queue_id(queue_id):
             yield queue_id
         else:

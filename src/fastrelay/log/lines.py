@@ -49,8 +49,9 @@ def resent_message_id(queue_id: bytes, value: bytes) -> bytes:
     return b"%b: resent-message-id=%b" % (queue_id, value)
 
 
-def expired(queue_id: bytes, sender: bytes) -> bytes:
-    return b"%b: from=<%b>, status=expired, returned to sender" % (queue_id, sender)
+def expired(queue_id: bytes, sender: bytes, status: bytes = b"expired") -> bytes:
+    """`status`: expired, force-expired."""
+    return b"%b: from=<%b>, status=%b, returned to sender" % (queue_id, sender, status)
 
 
 def refusal(

@@ -21,7 +21,7 @@ MAX_REQUEST = 64 << 10
 MAX_ITEM = 1 << 20  # a queue entry with many recipients is sent in pieces, none of them longer
 TIMEOUT = 60.0  # a worker that replays a large queue answers when it is done
 IDS_A_REQUEST = 500
-ABOUT_MESSAGES = ("queue", "cat", "delete", "hold", "release", "requeue")
+ABOUT_MESSAGES = ("queue", "cat", "delete", "expire", "hold", "release", "requeue")
 
 Item = dict[str, Any]
 Stopped = Callable[[Item], Iterator[Item]]

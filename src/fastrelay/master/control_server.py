@@ -149,7 +149,7 @@ def dispatch(handlers: ControlHandlers, request: Item) -> Items:
             return handlers.flush_id(_text(request, "id"))
         case "flush_site":
             return handlers.flush_site(_text(request, "site"))
-        case "delete" | "hold" | "release" | "requeue":
+        case "delete" | "expire" | "hold" | "release" | "requeue":
             ids = None if request.get("ids", ...) is None else _texts(request, "ids")
             return handlers.change(verb, ids, _texts(request, "states"))
         case "cat":

@@ -96,7 +96,7 @@ class Clerk:
         )
         self.qmgr = self
         self._long_ids = bool(config.value("enable_long_queue_ids"))
-        self.delete, self.hold = self.spool.remove, self.spool.hold
+        self.delete, self.expire, self.hold = self.spool.remove, self.spool.expire, self.spool.hold
         self.release, self.requeue = self.spool.release, self.spool.requeue
 
     def look(self, request: Item) -> Iterator[Item]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DONE = {
     "delete": "removed",
+    "expire": "expired",
     "hold": "placed on hold",
     "release": "released from hold",
     "requeue": "requeued",
@@ -59,6 +60,8 @@ class Tools:
             if verb == "release" and entry.state is not State.HOLD:
                 continue
             if verb == "hold" and entry.state is State.HOLD:
+                continue
+            if verb == "expire" and entry.forced_expire:
                 continue
             act(entry)
             name = self._name(entry)
@@ -157,6 +160,7 @@ class Tools:
                 "state": self._state(entry),
                 "size": envelope.size,
                 "arrival": envelope.arrival,
+                "forced_expire": entry.forced_expire,
                 "sender": _text(envelope.sender),
                 "recipients": [
                     {

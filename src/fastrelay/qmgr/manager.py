@@ -4,7 +4,7 @@ The worker calls accepted() for each message just committed, recovered() once at
 each delivery, pump() when `schedule_pump` asked for it, and run() when next_due() has come; after each
 pump() and run() it looks at next_due() anew. Invariant: a live entry that is not on hold is active, or
 waits in the waiting room, or is parked at a destination; it is active at most once.
-RFC 5321 4.5.4.1, 6.1; qmgr(8).
+RFC 5321 4.5.4.1, 6.1; qmgr(8). The file is long because whatever makes a message active, or ends that, is in it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.qmgr.waiting import Ramp, Source, WaitingRoom
 from fastrelay.tables.pending import Pending, again
 
+DEFERRED = Status.DEFERRED
 ACTIVATED_A_RUN = 50  # messages read back from the queue before the loop gets its turn
 
 
@@ -128,7 +129,11 @@ class QueueManager:
         due = entry.failed_recipients()
         if due:  # a notice was due when the last process ended, or the message was held meanwhile
             message.due = list(self._reasons(entry, due))
-        self._start(message, entry.pending_recipients(), unparked, source is Source.FLUSHED)
+        pending = entry.pending_recipients()
+        if entry.forced_expire and pending:
+            self._force(message, pending)
+        else:
+            self._start(message, pending, unparked, source is Source.FLUSHED)
 
     def _reasons(self, entry: Any, due: Iterable[int]) -> Iterator[tuple[int, Outcome]]:
         """What became of these recipients, as far as the queue still knows."""
@@ -179,16 +184,31 @@ class QueueManager:
         self._log_active(message)
         self.scheduler.add_message(plan.deliveries)
         if plan.deferred:
-            indices = [outcome.recipient for outcome in plan.deferred]
-            addresses = [message.envelope.recipients[index].address for index in indices]
-            nowhere = Delivery(message, b"retry", b"", indices, addresses, self._clock())
-            self._conclude(message, nowhere, plan.deferred)
+            self._conclude(message, self._nowhere(message, plan.deferred), plan.deferred)
+
+    def _nowhere(self, message: ActiveMessage, outcomes: list[Outcome]) -> Delivery:
+        """What Postfix gives to its retry transport."""
+        indices = [outcome.recipient for outcome in outcomes]
+        addresses = [message.envelope.recipients[index].address for index in indices]
+        return Delivery(message, b"retry", b"", indices, addresses, self._clock())
+
+    def _force(self, message: ActiveMessage, pending: list[int]) -> None:
+        """postsuper -e: it expires now, for the reasons of its last try where there was one."""
+        self._active.add(message, len(pending))
+        self._log_active(message)
+        notes = dict(self._reasons(message.entry, pending))
+        untried = verdicts.administratively(index for index in pending if notes[index].status is not DEFERRED)
+        nowhere = self._nowhere(message, untried)
+        for outcome in untried:
+            self._around.log_outcome(nowhere, outcome)
+            notes[outcome.recipient] = outcome
+        message.deferred = list(notes.values())
+        self._end_pass(message, [])
 
     def _log_active(self, message: ActiveMessage) -> None:
         envelope = message.envelope
-        self._log(
-            b"qmgr", lines.queue_active(message.queue_id, envelope.sender, envelope.size, message.total)
-        )
+        count = len(envelope.recipients)  # as Postfix, with those that have ended
+        self._log(b"qmgr", lines.queue_active(message.queue_id, envelope.sender, envelope.size, count))
 
     # -- what became of it -----------------------------------------------------------------------
 
@@ -253,7 +273,7 @@ class QueueManager:
         if message.deferred:
             now = self._clock()
             envelope = message.envelope
-            if now >= backoff.expiry(self._settings, envelope.arrival, envelope.sender):
+            if message.entry.forced_expire or now >= self._expiry(envelope):
                 ended = ended + self._expire(message)
             else:
                 message.next_try = backoff.next_try(
@@ -270,8 +290,12 @@ class QueueManager:
         else:
             self._leave(message)
 
+    def _expiry(self, envelope: Envelope) -> float:
+        return backoff.expiry(self._settings, envelope.arrival, envelope.sender)
+
     def _expire(self, message: ActiveMessage) -> list[Outcome]:
-        self._log(b"qmgr", lines.expired(message.queue_id, message.envelope.sender))
+        status = b"force-expired" if message.entry.forced_expire else b"expired"
+        self._log(b"qmgr", lines.expired(message.queue_id, message.envelope.sender, status))
         assert message.deferred is not None
         expired = verdicts.expire(message.deferred)
         for outcome in expired:
@@ -311,6 +335,10 @@ class QueueManager:
     def delete(self, entry: Any) -> None:
         self._spool.remove(entry)
         self._drop(entry, Fate.DELETED)
+
+    def expire(self, entry: Any) -> None:
+        """It goes back to its sender with its next try; what is under way may still be delivered."""
+        self._spool.expire(entry)
 
     def hold(self, entry: Any) -> None:
         self._spool.hold(entry)
@@ -456,7 +484,7 @@ class QueueManager:
         message = delivery.message
         if now - message.activated < self._settings.maximal_backoff_time:
             return False
-        return now >= backoff.expiry(self._settings, message.envelope.arrival, message.envelope.sender)
+        return now >= self._expiry(message.envelope)
 
     def _scan_sites(self, now: float) -> None:
         if not self._site_scans:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fastrelay.borders import Outcome, Status
 
 SUSPENDED = b"delivery temporarily suspended: "
+BY_HAND = b"message is administratively expired"
 NO_SLOT = Outcome(0, Status.DEFERRED, b"4.4.5", b"no connection was free in time")
 
 
@@ -29,6 +30,11 @@ def soften(outcome: Outcome) -> None:
 
 def expire(deferred: Iterable[Outcome]) -> list[Outcome]:
     return [replace(outcome, status=Status.EXPIRED) for outcome in deferred]
+
+
+def administratively(recipients: Iterable[int]) -> list[Outcome]:
+    """For recipients of a message that expires by hand, and that were not tried yet."""
+    return [Outcome(n, Status.DEFERRED, b"4.7.0", BY_HAND) for n in recipients]
 
 
 def forgotten(recipient: int) -> Outcome:

@@ -161,10 +161,12 @@ cdef enum:
 cdef enum:  # what is noted of a message beside its recipients' states
     M_WARNED = 1  # its sender has been told of the delay
     M_EXPANDED = 2  # its sender is to be told that aliases were expanded
+    M_FORCED = 4  # it expires with its next try (postsuper -e)
 
 cdef enum:  # stand in a list of recipients for the marks
     _AS_WARNED = 0x7FFFFFFF
     _AS_EXPANDED = 0x7FFFFFFE
+    _AS_FORCED = 0x7FFFFFFD
 
 cdef enum FrameType:
     _BATCH = 1
@@ -215,6 +217,7 @@ MAGIC, HEADER, BLOCK, BATCH_SIZE, MAX_PAYLOAD, MAX_BATCH = _MAGIC, _HEADER, _BLO
 BATCH, ENVELOPE, DATA, COMMIT, DONE, OUTCOME = _BATCH, _ENVELOPE, _DATA, _COMMIT, _DONE, _OUTCOME
 SETTLED, STATE, REMOVED, CORRUPT, VERSION = _SETTLED, _STATE, _REMOVED, _CORRUPT, _VERSION
 DELAY_TOLD, EXPANSION_TOLD = _AS_WARNED, _AS_EXPANDED  # in lists of what a notice settles
+FORCED_EXPIRE = _AS_FORCED  # and of what an operator does
 
 cdef int _live = 0
 
@@ -379,6 +382,11 @@ cdef class Entry:
         """Is the sender to be told that aliases were expanded?"""
         return bool(self.marks & M_EXPANDED)
 
+    @property
+    def forced_expire(self) -> bool:
+        """Is it to go back to its sender with its next try?"""
+        return bool(self.marks & M_FORCED)
+
     def changed_by(self, recipients) -> bool:
         """Would it change anything that a notice settles these?"""
         cdef uint32_t i
@@ -388,6 +396,9 @@ cdef class Entry:
                     return True
             elif i == _AS_EXPANDED:
                 if self.marks & M_EXPANDED:
+                    return True
+            elif i == _AS_FORCED:
+                if not self.marks & M_FORCED:
                     return True
             elif i < self.recipients and (test_bit(self.pending, i) or test_bit(self.failed, i)):
                 return True
@@ -448,6 +459,14 @@ cdef class Entry:
             self.marks |= M_WARNED
         elif recipient == _AS_EXPANDED:
             self.marks &= ~M_EXPANDED
+        elif recipient == _AS_FORCED:
+            self.marks |= M_FORCED
+
+    cdef inline void by_hand(self, uint8_t state) noexcept:
+        """What is requeued is as new."""
+        self._state = state
+        if state == S_INCOMING:
+            self.marks &= ~M_FORCED
 
     cdef inline void fail(self, uint32_t recipient) noexcept:
         if recipient < self.recipients and test_bit(self.pending, recipient):
@@ -1059,7 +1078,8 @@ cdef class Record:
     def add_state(self, Entry entry, int state, double next_try) -> None:
         """The entry's state by hand: hold, release, requeue."""
         cdef fr_state fixed
-        entry._state, entry.next_try = state, next_try
+        entry.next_try = next_try
+        entry.by_hand(<uint8_t>state)
         fixed.next_try, fixed.tries, fixed.state = next_try, entry.tries, state
         self.put_frame(_STATE, 0, entry.message_id, <bytes_ptr>&fixed, sizeof(fixed))
 
@@ -1510,7 +1530,9 @@ cdef class Replay:
                 entry._state = fixed.state
             elif fixed.state == S_ACTIVE:
                 entry._state = S_DEFERRED if fixed.tries else S_INCOMING
-            if header.type == _OUTCOME:
+            if header.type == _STATE:
+                entry.by_hand(entry._state)
+            else:
                 self.outcome_notes(entry, payload, header.length, position)
         return entry.close()
 

@@ -18,7 +18,7 @@ from fastrelay.queue import queue_id
 from fastrelay.queue._index import Index
 from fastrelay.queue._record import (
     CORRUPT,
-    DONE,
+    FORCED_EXPIRE,
     REMOVED,
     SETTLED,
     CorruptRecord,
@@ -263,13 +263,13 @@ class Spool:
         """As if it had just arrived (postsuper -r)."""
         self._set_state(entry, State.INCOMING, 0.0)
 
+    def expire(self, entry: Entry) -> None:
+        """It goes back to its sender with its next try (postsuper -e)."""
+        self.settle(entry, [FORCED_EXPIRE])
+
     def remove(self, entry: Entry) -> None:
         """Without a notice (postsuper -d)."""
         self._end(entry, REMOVED)
-
-    def finish(self, entry: Entry) -> None:
-        """Every recipient ends as sent: a message with nothing to deliver."""
-        self._end(entry, DONE)
 
     def set_aside(self, entry: Entry, reason: str) -> None:
         """Its frames are damaged: keep the segment in corrupt/, go on without the message."""
