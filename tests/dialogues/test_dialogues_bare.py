@@ -12,6 +12,8 @@ from support.receive_lab import BareWire, ReceiveLab
 FILES = sorted(Path(__file__).parent.glob("*.dialogue"))
 ALL = [conversation for path in FILES for conversation in load(path) if conversation.only != "live"]
 
+KEEPS_OBJECTS = "the labs serve all conversations, and their resolvers keep recent addresses"
+
 
 @cache
 def lab(settings: tuple[tuple[str, str], ...]) -> ReceiveLab:
