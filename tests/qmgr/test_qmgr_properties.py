@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
         for entry in self.entries:
             if entry.state is State.HOLD:
                 house.manager.release(entry)
-        for _ in range(300):
+        for _ in range(2000):  # three slots, a recipient at a time, at worst
             if not house.spool.entries and not house.manager.active:
                 break
             house.pump()
