@@ -84,13 +84,14 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def report(self, data):
         queue, delivery = data.draw(st.sampled_from(self.house.agent.taken))
-        self.house.agent.taken.remove((queue, delivery))
         kinds = [(Status.SENT, b"2.0.0"), (Status.DEFERRED, b"4.0.0"), (Status.BOUNCED, b"5.0.0")]
         outcomes = []
         for index in delivery.recipients:
             status, code = data.draw(st.sampled_from(kinds))
             outcomes.append(Outcome(index, status, code, b"text"))
-        if data.draw(st.booleans()):
+        succeeded = data.draw(st.booleans())
+        self.house.agent.taken.remove((queue, delivery))  # after the last draw, which may end the example
+        if succeeded:
             queue.succeeded()
         self.house.manager.report(delivery, outcomes)
 
@@ -111,7 +112,9 @@ class Machine(RuleBasedStateMachine):
         self.house.manager.settled(message)
 
     @precondition(lambda self: self.entries)
-    @rule(data=st.data(), what=st.sampled_from(["delete", "hold", "release", "requeue", "flush_one"]))
+    @rule(
+        data=st.data(), what=st.sampled_from(["delete", "expire", "hold", "release", "requeue", "flush_one"])
+    )
     def operate(self, data, what):
         entry = data.draw(st.sampled_from(self.entries))
         if entry.state is State.DONE or (entry.state is State.HOLD) is not (what == "release"):
