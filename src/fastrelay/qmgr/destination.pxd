@@ -2,17 +2,19 @@ cimport cython
 
 from fastrelay.qmgr.line cimport Line
 from fastrelay.qmgr.message cimport ActiveMessage, QueuedDelivery
+from fastrelay.qmgr.transport cimport Transport
 
 
 cdef class Destination:
     cdef public bytes transport, name, next_hop
-    cdef public object transport_queue, parked, reason
+    cdef public Transport transport_queue
+    cdef public object parked, reason
     cdef public Line fresh, retried
     cdef public bint retried_turn, slow, held_back, progressed, in_first, in_job, in_extra
     cdef public Py_ssize_t window, slots, starting, turn_count
     cdef public double success, failure, failed_cohorts, suspended_until, turn_started, mean_time, not_before
 
-    @cython.locals(delivery=QueuedDelivery, message=ActiveMessage, now=double)
+    @cython.locals(transport=Transport, delivery=QueuedDelivery, message=ActiveMessage, now=double)
     cpdef take(self)
     cpdef release(self)
     cpdef succeeded(self)

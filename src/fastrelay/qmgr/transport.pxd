@@ -1,5 +1,7 @@
 cimport cython
 
+cdef class Transport  # they know each other
+
 from fastrelay.qmgr.destination cimport Destination
 from fastrelay.qmgr.line cimport Line
 
