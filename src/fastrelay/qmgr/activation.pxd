@@ -1,5 +1,6 @@
 cimport cython
 
+from fastrelay.borders cimport Envelope, Recipient, Route
 from fastrelay.qmgr.destination cimport Destination
 from fastrelay.qmgr.message cimport ActiveMessage, QueuedDelivery
 from fastrelay.qmgr.scheduler cimport Scheduler
@@ -12,5 +13,7 @@ cdef class Activation:
     cdef frozenset _defer_transports
     cdef bytes _filter_next_hop
 
-    @cython.locals(transport=Transport, destination=Destination, address=bytes)
+    @cython.locals(envelope=Envelope, route=Route, transport=Transport, destination=Destination, address=bytes)
     cpdef QueuedDelivery single(self, ActiveMessage message, Py_ssize_t index, Py_ssize_t room)
+    @cython.locals(recipient=Recipient)
+    cdef Route _route(self, Envelope envelope, Py_ssize_t index)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fastrelay.borders import Envelope, Outcome, Route, Status
+from fastrelay.borders import Envelope, Outcome, Recipient, Route, Status
 from fastrelay.qmgr.destination import Destination
 from fastrelay.qmgr.message import ActiveMessage, QueuedDelivery
 from fastrelay.qmgr.scheduler import Scheduler
@@ -110,7 +110,8 @@ class Activation:
 
     def _route(self, envelope: Envelope, index: int) -> Route:
         """A content filter is the destination of every recipient; without a next hop, main.cf's or each domain's."""
-        address = envelope.recipients[index].address
+        recipient: Recipient = envelope.recipients[index]
+        address = recipient.address
         if not envelope.content_filter:
             return self._resolve(address, envelope.sender)
         transport, _, next_hop = envelope.content_filter.partition(b":")
