@@ -98,7 +98,7 @@ debug: build/debug/built
 # a copy of the tree
 build/debug/built: $(VENV)/built $(PYTHON_FILES)
 	rm -rf build/debug && mkdir -p build/debug
-	cp -r src tests bench setup.py pyproject.toml README.md LICENSE docs examples build/debug/
+	cp -r src tests bench setup.py pyproject.toml Makefile README.md CHANGES.md LICENSE docs examples .ci build/debug/
 	find build/debug/src -name '*.so' -delete
 	$(IN_DEBUG) $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	touch $@

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.dialogue import CHUNKINGS, cut
 from support.receive_lab import BareWire, ReceiveLab
 
+KEEPS_OBJECTS = "the labs serve all tests, and their resolvers keep recent addresses"
 OPEN = {"smtpd_forbid_unauth_pipelining": "no", "smtpd_hard_error_limit": "200"}
 LABS = {
     "normalize": ReceiveLab(OPEN),
