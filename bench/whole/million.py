@@ -2,7 +2,8 @@
 
 Two relays of one worker run side by side, one with much behind it and one with little, and are sent the same in
 turn, first the one and then the other, so that the machine's mood meets both alike. Once "much" is a million
-messages that have passed through it, once a million that wait in its queue.
+messages that have passed through it, once a million that wait in its queue, once a million entries in each of the
+tutorial's three tables, beside a relay without tables.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from bench.whole import report
-from bench.whole.cases import CASES
+from bench.whole.cases import CASES, Case
 from bench.whole.ends import Sample, Sink, drive, smtp_source
 from bench.whole.relays import Directory, Relay, RelayFailed
 from bench.whole.run import HISTORY, PAGE, describe
@@ -38,9 +39,10 @@ class Load:
     young: Relay
     old: Relay
     sink: Sink
+    case: Case = CASE
 
     def send(self, relay: Relay, count: int) -> Sample:
-        return drive(CASE, smtp_source(CASE, relay.port, count), count, relay, self.sink)[0]
+        return drive(self.case, smtp_source(self.case, relay.port, count), count, relay, self.sink)[0]
 
     def pairs(self, times: int) -> list[tuple[float, float]]:
         """CPU ms a message of the young and the old relay."""
@@ -83,6 +85,22 @@ def beside(queued: int) -> Iterator[Load]:
         yield load
 
 
+@contextmanager
+def among(entries: int) -> Iterator[Load]:
+    """The old relay has so many entries in its tables, the young one has none; each message has another recipient."""
+    plain, tables = CASES["no-tables"], replace(CASES["tables"], entries=entries)
+    with ExitStack() as ends:
+        sink = ends.enter_context(Sink(plain))
+        young, old = (
+            ends.enter_context(Relay("fastrelay", ends.enter_context(Directory(case, sink.port)), 1))
+            for case in (plain, tables)
+        )
+        load = Load("entries in three tables (few: none)", young, old, sink, plain)
+        for relay in (young, old):
+            load.send(relay, FEW)
+        yield load
+
+
 def row(what: str, pairs: list[tuple[float, float]]) -> str:
     """Medians, and the median of the pairs' ratios with the middle half of them."""
     ratios = sorted(old / young for young, old in pairs)
@@ -100,7 +118,7 @@ def main() -> int:
     options = parser.parse_args()
     facts, found = describe(), {}
     try:
-        for load_of in (behind, beside):
+        for load_of in (behind, beside, among):
             with load_of(options.many) as load:
                 found[load.what] = load.pairs(options.pairs)
     except RelayFailed as error:
