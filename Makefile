@@ -64,13 +64,15 @@ soak: build build/debug/built
 	$(BIN)/pytest -m "hypothesis and not soak" --hypothesis-profile=random $(PARALLEL)
 	$(MAKE) fuzz FUZZ_SECONDS=600
 
-# libFuzzer on each compiled parser, FUZZ_SECONDS each, some at a time; needs clang-14. `make fuzz FUZZ="session lmdb"` for some
+# libFuzzer on each compiled parser, FUZZ_SECONDS each, some at a time, other inputs each time (FUZZ_SEED=1: the same);
+# needs clang-14. `make fuzz FUZZ="session lmdb"` for some
 FUZZ_SECONDS ?= 60
 FUZZ_PARALLEL ?= 4
+FUZZ_SEED ?= 0
 FUZZ ?= $(shell $(BIN)/python tests/fuzz/run.py --list)
 
 fuzz: build/fuzz/built
-	$(BIN)/python tests/fuzz/run_all.py --parallel $(FUZZ_PARALLEL) --seconds $(FUZZ_SECONDS) $(FUZZ)
+	$(BIN)/python tests/fuzz/run_all.py --parallel $(FUZZ_PARALLEL) --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) $(FUZZ)
 
 # what was found new, into the kept corpus: the fewest entries that cover it
 fuzz-keep: build/fuzz/built

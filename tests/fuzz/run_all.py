@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -34,17 +35,24 @@ def reproducer(path: Path) -> str:
     return f"{path} ({len(content)} bytes; tests/fuzz/run.py TARGET FILE tries it again):\n{line}\n"
 
 
-def fuzz(target: str, seconds: int, scratch: str) -> bool:
+def fuzz(target: str, seconds: int, seed: int, scratch: str) -> bool:
     for path in inputs(target):
         path.unlink()
-    command = [*RUN, target, f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=1"]
+    command = [
+        *RUN,
+        target,
+        f"-max_total_time={seconds}",
+        f"-seed={seed}",
+        "-verbosity=0",
+        "-print_final_stats=1",
+    ]
     log = BUILD / f"log-{target}"
     with log.open("wb") as output:
         status = subprocess.run(
             command,
             stdout=output,
             stderr=output,
-            env=os.environ | {"TMPDIR": scratch},
+            env=os.environ | {"TMPDIR": scratch, "PYTHONHASHSEED": str(seed)},
             timeout=seconds + LATE,
         ).returncode
     said = log.read_text(errors="replace")
@@ -53,7 +61,7 @@ def fuzz(target: str, seconds: int, scratch: str) -> bool:
         print(f"fuzz: {target}: {tried[1]} inputs in {seconds} s", flush=True)
         return True
     found = "".join(map(reproducer, inputs(target)))
-    print(f"fuzz: {target}: FAILED, exit status {status}\n{said[-20_000:]}\n{found}", flush=True)
+    print(f"fuzz: {target}: FAILED, exit status {status}, seed {seed}\n{said[-20_000:]}\n{found}", flush=True)
     return False
 
 
@@ -61,11 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parallel", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0, help="the same inputs again; 0: others each time")
     parser.add_argument("targets", nargs="+")
     arguments = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    seed = arguments.seed or secrets.randbelow(2**31) + 1
     with tempfile.TemporaryDirectory(dir=memory) as scratch, ThreadPoolExecutor(arguments.parallel) as pool:
-        ended = list(pool.map(partial(fuzz, seconds=arguments.seconds, scratch=scratch), arguments.targets))
+        one = partial(fuzz, seconds=arguments.seconds, seed=seed, scratch=scratch)
+        ended = list(pool.map(one, arguments.targets))
     if not all(ended):
         sys.exit(f"fuzz: {ended.count(False)} of {len(ended)} targets failed")
 
