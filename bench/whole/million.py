@@ -39,7 +39,7 @@ class Load:
     young: Relay
     old: Relay
     sink: Sink
-    case: Case = CASE
+    case: Case
 
     def send(self, relay: Relay, count: int) -> Sample:
         return drive(self.case, smtp_source(self.case, relay.port, count), count, relay, self.sink)[0]
@@ -55,50 +55,43 @@ class Load:
         return found
 
 
-@contextmanager
-def behind(passed: int) -> Iterator[Load]:
-    """The old relay has passed on so many."""
-    with ExitStack() as ends:
-        sink = ends.enter_context(Sink(CASE))
-        young, old = (
-            ends.enter_context(Relay("fastrelay", ends.enter_context(Directory(CASE, sink.port)), 1))
-            for _ in range(2)
+@dataclass(frozen=True)
+class Kind:
+    """A relay of one worker, and what it has behind it when the measurement begins."""
+
+    case: Case = CASE
+    queued: int = 0
+    passed: int = FEW
+
+    def relay(self, directory: Directory) -> Relay:
+        return (
+            FullRelay(directory, 1, WAITS, self.queued) if self.queued else Relay("fastrelay", directory, 1)
         )
-        load = Load("passed on before", young, old, sink)
-        load.send(young, FEW)
-        load.send(old, passed)
-        yield load
 
 
-@contextmanager
-def beside(queued: int) -> Iterator[Load]:
-    """In the old relay's queue so many are deferred."""
-    with ExitStack() as ends:
-        sink = ends.enter_context(Sink(CASE))
-        young, old = (
-            ends.enter_context(FullRelay(ends.enter_context(Directory(CASE, sink.port)), 1, WAITS, count))
-            for count in (FEW, queued)
-        )
-        load = Load("waiting in the queue", young, old, sink)
-        for relay in (young, old):
-            load.send(relay, FEW)
-        yield load
+def kinds(many: int) -> dict[str, tuple[Kind, Kind]]:
+    """What is compared: few, and many."""
+    plain, tables = CASES["no-tables"], replace(CASES["tables"], entries=many)
+    return {
+        "passed on before": (Kind(), Kind(passed=many)),
+        "waiting in the queue": (Kind(queued=FEW), Kind(queued=many)),
+        "entries in three tables (few: none)": (Kind(plain), Kind(tables)),
+    }
 
 
 @contextmanager
-def among(entries: int) -> Iterator[Load]:
-    """The old relay has so many entries in its tables, the young one has none; each message has another recipient."""
-    plain, tables = CASES["no-tables"], replace(CASES["tables"], entries=entries)
+def load(what: str, young: Kind, old: Kind) -> Iterator[Load]:
+    """Both run, and have what is behind them."""
     with ExitStack() as ends:
-        sink = ends.enter_context(Sink(plain))
-        young, old = (
-            ends.enter_context(Relay("fastrelay", ends.enter_context(Directory(case, sink.port)), 1))
-            for case in (plain, tables)
-        )
-        load = Load("entries in three tables (few: none)", young, old, sink, plain)
-        for relay in (young, old):
-            load.send(relay, FEW)
-        yield load
+        sink = ends.enter_context(Sink(young.case))
+        both = [
+            ends.enter_context(kind.relay(ends.enter_context(Directory(kind.case, sink.port))))
+            for kind in (young, old)
+        ]
+        made = Load(what, both[0], both[1], sink, young.case)
+        made.send(made.young, young.passed)
+        made.send(made.old, old.passed)
+        yield made
 
 
 def row(what: str, pairs: list[tuple[float, float]]) -> str:
@@ -118,9 +111,9 @@ def main() -> int:
     options = parser.parse_args()
     facts, found = describe(), {}
     try:
-        for load_of in (behind, beside, among):
-            with load_of(options.many) as load:
-                found[load.what] = load.pairs(options.pairs)
+        for what, (young, old) in kinds(options.many).items():
+            with load(what, young, old) as made:
+                found[what] = made.pairs(options.pairs)
     except RelayFailed as error:
         print(f"bench.whole.million: {error}", file=sys.stderr)
         return 1

@@ -104,9 +104,9 @@ cdef class SessionRules:
     check, None when no envelope changes; it calls session.map_envelope(). `content`, after it, calls
     session.clean_header(), body(), set_contents() and set_fate(). `new_id(now)` and `queue_name(id)` name the message,
     `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(who, queue_id, recipient, now)` the
-    trace header of received.Who, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing. `header_addresses`
-    has the AddressHeaders of local clients and of the others, or None. `mend(path)` makes a path with a domain that
-    main.cf lets pass one that can be read, or None.
+    trace header of received.Who, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing.
+    `header_addresses` has the AddressHeaders of local clients and of the others, or None. `mend(path)` makes a path
+    with a domain that main.cf lets pass one that can be read, or None.
     """
 
     cdef readonly bytes myhostname, greeting, helo_reply, ehlo_reply

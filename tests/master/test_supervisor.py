@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -46,6 +48,31 @@ def test_workers_let_others_finish_unless_a_policy_was_chosen(system, chosen):
     assert os.sched_getscheduler(system.pid) == chosen
     expected = os.SCHED_BATCH if chosen == os.SCHED_OTHER else chosen
     assert {os.sched_getscheduler(pid) for pid in system.worker_pids().values()} == {expected}
+
+
+FORBID = """
+import ctypes, os, struct, sys
+from fastrelay.master import privileges
+number = {"x86_64": 144, "aarch64": 119}[os.uname().machine]  # sched_setscheduler
+program = b"".join(struct.pack("HBBI", *step) for step in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)))
+steps = ctypes.create_string_buffer(program)
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, struct.pack("HxxxxxxP", 4, ctypes.addressof(steps)), 0, 0) == 0  # PR_SET_SECCOMP
+before = os.sched_getscheduler(0)
+try:
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    sys.exit("it was not forbidden")
+except PermissionError:
+    privileges.let_others_finish()
+assert os.sched_getscheduler(0) == before
+"""
+
+
+def test_a_container_that_forbids_a_policy_has_workers_all_the_same():
+    """With a filter of system calls, as systemd's SystemCallFilter=~@resources sets it."""
+    subprocess.run([sys.executable, "-c", FORBID], check=True, timeout=60)
 
 
 def test_killed_worker_comes_back_and_no_connection_is_refused(system):

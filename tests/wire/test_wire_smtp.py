@@ -86,6 +86,12 @@ def test_extensions_that_are_not_announced_take_no_parameters() -> None:
     assert rcpt_parameters(b" NOTIFY=NEVER", dsn=False) == b"555 5.5.4 Unsupported option: NOTIFY=NEVER"
 
 
+@pytest.mark.parametrize("value", [b"SUCCESS,SUCCESS", b"DELAY,", b",DELAY", b"NEVER,DELAY", b""])
+def test_each_value_of_notify_is_said_once(value: bytes) -> None:
+    assert rcpt_parameters(b" NOTIFY=SUCCESS,DELAY") == (10, b"")
+    assert rcpt_parameters(b" NOTIFY=" + value) == replies.R501_NOTIFY
+
+
 def test_size_limit_and_no_limit() -> None:
     assert mail_parameters(b" SIZE=11", size_limit=10) == replies.R552_SIZE_LIMIT
     assert mail_parameters(b" SIZE=10", size_limit=10)[0] == 10

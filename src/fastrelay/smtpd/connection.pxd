@@ -2,7 +2,6 @@ cimport cython
 
 from fastrelay._core cimport Session
 from fastrelay.smtpd.client cimport Client
-from fastrelay.smtpd.journal cimport Journal
 from fastrelay.smtpd.service cimport Service
 from fastrelay.tcp._stream cimport Protocol, Stream
 
@@ -20,7 +19,7 @@ cdef class Connection(Protocol):
 
     @cython.locals(service=Service)
     cdef _greet(self, str address, bytes name)
-    @cython.locals(service=Service, session=Session, journal=Journal)
+    @cython.locals(service=Service)
     cdef _open(self, Client client)
 
     @cython.locals(session=Session)
