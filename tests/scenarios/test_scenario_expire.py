@@ -51,6 +51,8 @@ def work(system: MailSystem) -> list[str]:
     until(lambda: listed(system) == {kept: "!#"}, system.log)
     texts.append(said(system, "-H", kept))
     until(lambda: system.tool("postqueue", "-f") or not listed(system), system.log)
+    for queue_id in (held, late, kept):
+        system.wait_log(f"{queue_id}: removed")
     text = "".join(texts) + system.log()
     for letter, queue_id in {"HELD": held, "LATE": late, "KEPT": kept}.items():
         text = text.replace(queue_id, letter)
@@ -96,5 +98,5 @@ def test_it_holds_beyond_a_stop_and_on_a_stopped_queue() -> None:
         assert listed(relay) == {first: "#", second: "#"}
         relay.start()
         until(lambda: relay.tool("postqueue", "-f") or not listed(relay), relay.log)
-        assert relay.log().count("status=force-expired, returned to sender") == 2
+        until(lambda: relay.log().count("status=force-expired, returned to sender") == 2, relay.log)
         assert sum(b"multipart/report" in kept.content for kept in sink.messages) == 2

@@ -60,8 +60,7 @@ def test_workers_share_a_connection_and_what_is_known(server: ScriptedServer) ->
         assert ask(relay, "nobody")[0] == 550
         for _ in range(30):
             assert ask(relay, "bob")[0] == 250
-        workers = set(re.findall(r"smtpd\[(\d+)\]: connect", relay.log()))
-        assert len(workers) == 2
+        until(lambda: len(set(re.findall(r"smtpd\[(\d+)\]: connect", relay.log()))) == 2, relay.log)
     questions = [request for request in server.seen if b"bob@r.test" in request]
     assert len(questions) == 1 and server.connections == 1
 
