@@ -210,8 +210,9 @@ def test_agrees_with_py_lmdb(
     assert dict(table.items()) == {key: b"v" * size for key, size in entries.items()}
 
 
-def test_deep_trees_and_deletions(tmp_path: Path) -> None:
-    """A tree that py-lmdb made by random changes, not by our sorted build."""
+@pytest.mark.parametrize("ends", [(b"\0",), (b"",), (b"\0", b"")])
+def test_deep_trees_and_deletions(tmp_path: Path, ends: tuple[bytes, ...]) -> None:
+    """A tree that py-lmdb made by random changes, not by our sorted build; of two forms the one with a NUL counts."""
     path = tmp_path / "t.lmdb"
     rng = random.Random(3)
     entries: dict[bytes, bytes] = {}
@@ -219,18 +220,32 @@ def test_deep_trees_and_deletions(tmp_path: Path) -> None:
         for _ in range(20):
             with environment.begin(write=True) as transaction:
                 for _ in range(1500):
-                    key = b"k%d" % rng.randrange(20000) * rng.randrange(1, 20)
+                    key = b"k%d" % rng.randrange(20000) * rng.randrange(1, 20) + rng.choice(ends)
                     if rng.random() < 0.3:
                         entries.pop(key, None)
-                        transaction.delete(key + b"\0")
+                        transaction.delete(key)
                     else:
                         entries[key] = b"v%d" % rng.randrange(10**6)
-                        transaction.put(key + b"\0", entries[key] + b"\0")
+                        transaction.put(key, entries[key] + b"\0")
     table = table_of(tmp_path / "t")
-    for key, value in entries.items():
-        assert table.get(key) == value
-    for i in range(20000):
-        assert table.get(b"k%d" % i) == entries.get(b"k%d" % i)
+    for key in {key.removesuffix(b"\0") for key in entries} | {b"k%d" % i for i in range(20000)}:
+        assert table.get(key) == entries.get(key + b"\0", entries.get(key))
+
+
+def test_a_plain_key_on_the_page_before(tmp_path: Path) -> None:
+    """Where the other form would begin the next page: all pairs of neighbours, one of each deleted."""
+    path = tmp_path / "t.lmdb"
+    keys = [b"%05d" % i for i in range(3000)]
+    with lmdb.open(str(path), subdir=False, lock=False, map_size=1 << 28, sync=False) as environment:
+        with environment.begin(write=True) as transaction:
+            for key in keys:
+                transaction.put(key, b"plain")
+                transaction.put(key + b"\0", b"nul")
+        with environment.begin(write=True) as transaction:
+            for key in keys:
+                transaction.delete(key + b"\0")
+    table = table_of(tmp_path / "t")
+    assert {table.get(key) for key in keys} == {b"plain"}
 
 
 @given(st.lists(st.text("abK1\n ", max_size=6), max_size=30), st.booleans())

@@ -6,7 +6,8 @@ offset is checked against what is mapped: no file makes it crash or answer "not 
 No lock is needed. Our files never change once renamed into place. Debian's postmap changes its own in
 place: LMDB leaves the pages of the last two committed transactions alone while it writes the next
 (mdb_find_oldest), so an answer counts when at most one transaction ended meanwhile, and is sought
-again otherwise. Keys and values end in a NUL or not, as postmap -N or -n made them; both are tried.
+again otherwise. Keys and values end in a NUL or not, as postmap -N or -n made them; the one is next to the
+other in the file's order, so that one descent finds both.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -27,6 +28,9 @@ from fastrelay.tables.table import TableError, check_value
 
 cdef extern from "<sys/stat.h>" nogil:
     int stat(const char *, struct_stat *)
+
+cdef extern from "<endian.h>" nogil:
+    uint64_t be64toh(uint64_t)
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *, size_t)
@@ -124,8 +128,15 @@ cdef bytes_ptr page_at(Slice file, Meta *meta, uint64_t number) noexcept nogil:
 
 
 cdef inline int compare(Slice key, bytes_ptr other, size_t size) noexcept nogil:
+    """As memcmp; most keys differ within eight bytes, which are compared as one number."""
     cdef size_t common = size if size < <size_t>key.size else <size_t>key.size
-    cdef int order = memcmp(key.data, other, common)
+    cdef uint64_t ours, theirs
+    cdef int order
+    if common >= 8:
+        ours, theirs = be64toh(u64(key.data)), be64toh(u64(other))
+        if ours != theirs:
+            return 1 if ours > theirs else -1
+    order = memcmp(key.data, other, common)
     if order != 0:
         return order
     return (<size_t>key.size > size) - (<size_t>key.size < size)
@@ -190,10 +201,23 @@ cdef Found node_value(Slice file, Meta *meta, bytes_ptr page, bytes_ptr node, Sl
 
 
 cdef Found find(Slice file, Meta *meta, Slice key, Slice *value) noexcept nogil:
+    """The value of `key`, which ends in a NUL, or else of the key without it."""
+    cdef Slice plain = slice_of(key.data, key.size - 1)
+    cdef int order = 0
+    cdef Found found = find_last(file, meta, key, plain, value, &order)
+    if found == MISSING and order < 0:  # nothing on its page is as low: the plain key may be on the one before
+        found = find_last(file, meta, plain, plain, value, &order)
+    return found
+
+
+cdef Found find_last(
+    Slice file, Meta *meta, Slice key, Slice plain, Slice *value, int *order
+) noexcept nogil:
+    """Go down to the page that `key` belongs to: is the last node there that is not above it `key` or `plain`?"""
     cdef uint64_t number = meta.root
     cdef bytes_ptr page
     cdef bytes_ptr node
-    cdef int depth, kind, order = 0
+    cdef int depth, kind
     if number == NO_PAGE:
         return MISSING
     for depth in range(MAX_DEPTH):
@@ -203,13 +227,22 @@ cdef Found find(Slice file, Meta *meta, Slice key, Slice *value) noexcept nogil:
         kind = u16(page + 10) & KIND_BITS
         if kind != BRANCH_PAGE and kind != LEAF_PAGE:
             return CORRUPT
-        node = search_page(page, meta.page_size, key, kind == BRANCH_PAGE, &order)
+        node = search_page(page, meta.page_size, key, kind == BRANCH_PAGE, order)
         if node == NULL:
             return CORRUPT
         if kind == LEAF_PAGE:
-            return node_value(file, meta, page, node, value) if order == 0 else MISSING
+            if order[0] == 0 or order[0] > 0 and compare(plain, node + 8, u16(node + 6)) == 0:
+                return node_value(file, meta, page, node, value)
+            return MISSING
         number = u16(node) | <uint64_t>u16(node + 2) << 16 | <uint64_t>u16(node + 4) << 32
     return CORRUPT
+
+
+cdef inline int64_t coarse_time() noexcept nogil:
+    """Nanoseconds of the monotonic clock as of its last tick; costs no system call."""
+    cdef timespec clock
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &clock)
+    return clock.tv_sec * 1_000_000_000 + clock.tv_nsec
 
 
 cdef inline int append(ByteBuffer *out, bytes text) except -1:
@@ -232,7 +265,7 @@ cdef class LmdbFile:
     cdef int fd
     cdef struct_stat status
     cdef int64_t next_look  # when the path is to be looked at again
-    cdef bint plain  # the last hit had no NUL at its end
+    cdef int64_t looked  # when the file was last looked at
     cdef long generation  # how often the file was opened
 
     def __cinit__(self, str label, bytes path, bint fold, bint utf8, fold_other):
@@ -297,11 +330,15 @@ cdef class LmdbFile:
             buffer_free(&out)
 
     def version(self) -> int:
-        """How often the file was opened: one that was replaced or appeared counts when it is seen."""
-        try:
-            self._refresh()
-        except TableError:
-            return -1 - self.generation
+        """How often the file was opened: one that was replaced or appeared counts when it is seen.
+
+        It is looked at once in a tick of the coarse clock (1 to 10 ms), and by every lookup.
+        """
+        if self.fd < 0 or coarse_time() != self.looked:
+            try:
+                self._refresh()
+            except TableError:
+                return -1 - self.generation
         return self.generation
 
     def refresh(self) -> None:
@@ -314,13 +351,13 @@ cdef class LmdbFile:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(key)
         cdef Py_ssize_t i
         cdef unsigned char seen = 0
-        if size > MAX_KEY:
+        if size > MAX_KEY or memchr(data, 0, size) != NULL:
             return -1
         for i in range(size):
-            if data[i] == 0:
-                return -1
             seen |= data[i]
-            text[i] = lower(data[i]) if self.fold else data[i]
+            text[i] = lower(data[i])
+        if not self.fold:
+            memcpy(text, data, size)
         if seen & 0x80:
             folded = self.fold_other(key)
             size = -1 if folded is None else PyBytes_GET_SIZE(<bytes?>folded)
@@ -334,14 +371,11 @@ cdef class LmdbFile:
         cdef Slice value
         cdef Found found = MISSING
         cdef Meta meta, after
-        cdef int tries, form
+        cdef int tries
         for tries in range(MAX_TRIES):
             if not newest_meta(self.file, self.page_size, &meta):
                 raise self._corrupt()
-            for form in range(2):
-                found = find(self.file, &meta, slice_of(text, size + (form == self.plain)), &value)
-                if found != MISSING:
-                    break
+            found = find(self.file, &meta, slice_of(text, size + 1), &value)
             result = None
             if found == FOUND:
                 result = (<const char *>value.data)[: strnlen(<const char *>value.data, value.size)]
@@ -354,8 +388,6 @@ cdef class LmdbFile:
             if found == CORRUPT:
                 self._reopen_or_raise()
                 continue
-            if found == FOUND and form == 1:
-                self.plain = not self.plain
             return result
         raise TableError(self.label, f"database {self._name()} changes too fast to be read")
 
@@ -371,18 +403,17 @@ cdef class LmdbFile:
     cdef int _refresh(self) except -1:
         """Reopen the file when it is not what is mapped."""
         cdef struct_stat now
-        cdef timespec clock
-        cdef int64_t time
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &clock)
-        time = clock.tv_sec * 1_000_000_000 + clock.tv_nsec
+        cdef int64_t time = coarse_time()
         if self.fd >= 0 and time < self.next_look and fstat(self.fd, &now) == 0 and self._is_mapped(&now):
+            self.looked = time
             return 0
+        self.looked = -1
         if stat(self.path, &now) != 0:
             raise self._cannot_open()
         if self.fd < 0 or not self._is_mapped(&now):
             self._unmap()
             self._map()
-        self.next_look = time + LOOK_INTERVAL
+        self.looked, self.next_look = time, time + LOOK_INTERVAL
         return 0
 
     cdef bint _is_mapped(self, struct_stat *now) noexcept:
