@@ -4,10 +4,9 @@ from fastrelay.rewrite._address cimport Address
 
 
 cdef class AddressMaps:
-    cdef public object find
-    cdef Py_ssize_t _count
-    cdef list _whole
+    cdef list _all, _whole
 
+    cpdef find(self, bytes key)
     cpdef find_partial(self, bytes key)
     @cython.locals(external=bytes)
     cpdef find_mailbox(self, Address address, bytes user)

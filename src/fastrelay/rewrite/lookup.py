@@ -32,16 +32,12 @@ class Lookup(Protocol):
 
     @property
     def tables(self) -> Sequence[Table]: ...
-    def find(self, key: bytes, /) -> bytes | None: ...
 
 
 class NoTables:
     """The Lookup of a parameter that is not set."""
 
     tables: tuple[Table, ...] = ()
-
-    def find(self, _key: bytes, /) -> bytes | None:
-        return None
 
 
 class Matcher(Protocol):
@@ -64,12 +60,18 @@ class AddressMaps:
     """A parameter's tables, asked for addresses. False when the parameter names none."""
 
     def __init__(self, maps: Lookup) -> None:
-        self.find = maps.find
-        self._count = len(maps.tables)
+        self._all = [table.get for table in maps.tables]
         self._whole = [table.get for table in maps.tables if not table.pattern]
 
     def __bool__(self) -> bool:
-        return self._count > 0
+        return len(self._all) > 0
+
+    def find(self, key: bytes) -> bytes | None:
+        """The first answer of all tables (tables.Maps.find)."""
+        for get in self._all:
+            if (value := get(key)) is not None:
+                return value
+        return None
 
     def find_partial(self, key: bytes) -> bytes | None:
         """The first answer of a table that holds whole keys."""

@@ -1,7 +1,7 @@
 cimport cython
 
 from fastrelay.rewrite._address cimport Address
-from fastrelay.rewrite.lookup cimport AddressMaps
+from fastrelay.rewrite.lookup cimport AddressKeys, AddressMaps
 from fastrelay.rewrite.resolve cimport Resolution, Resolver
 
 
@@ -9,7 +9,8 @@ cdef class RecipientCheck:
     cdef object _settings, _always_known
     cdef Resolver _resolver
     cdef list _rewriting
-    cdef bytes _delimiters, _origin
+    cdef AddressKeys _keys
+    cdef bytes _origin
     cdef dict _tables
 
     @cython.locals(found=Resolution)

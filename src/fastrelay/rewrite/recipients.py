@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastrelay.rewrite._address import Address
-from fastrelay.rewrite.lookup import AddressMaps, Lookup, split_extension
+from fastrelay.rewrite.lookup import AddressKeys, AddressMaps, Lookup
 from fastrelay.rewrite.resolve import (
     INVALID,
     LOCAL,
@@ -50,7 +50,9 @@ class RecipientCheck:
         self._settings = settings
         self._resolver = resolver
         self._rewriting = [AddressMaps(tables) for tables in maps.rewriting if tables.tables]
-        self._delimiters = settings.recipient_delimiter.encode()
+        self._keys = AddressKeys(
+            settings.recipient_delimiter, settings.owner_request_special, settings.myorigin, resolver.is_local
+        )
         self._origin = settings.myorigin.encode().lower()
         # written by bounce or absorbed by the queue manager, so they need no mailbox
         self._always_known = {b"postmaster", b"mailer-daemon", settings.double_bounce_sender.encode().lower()}
@@ -99,6 +101,5 @@ class RecipientCheck:
 
     def _matches(self, maps: AddressMaps, found: Resolution) -> bool:
         address = found.address
-        user, _ = split_extension(address.local, self._delimiters, self._settings.owner_request_special)
         is_local = found.address_class is LOCAL or address.domain == self._origin
-        return maps.find_address(address, user, is_local) is not None
+        return maps.find_address(address, self._keys.user(address.local), is_local) is not None

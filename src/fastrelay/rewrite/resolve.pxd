@@ -14,11 +14,13 @@ cdef class Resolution:
 
 cdef class Destination:
     cdef readonly object address_class
-    cdef readonly bytes transport, next_hop, mapped
+    cdef readonly tuple by_class
+    cdef readonly bytes transport, next_hop
 
 
 cdef class Resolver:
-    cdef object _settings, _lookups, _rewriter, _own, _empty_address, _sender_routes, _remember
+    cdef object _settings, _lookups, _rewriter, _own, _empty_address, _sender_routes
+    cdef Py_ssize_t _remember
     cdef AddressMaps _transport_maps, _relocated_maps
     cdef AddressKeys _keys
     cdef list _changing, _versions
@@ -27,15 +29,16 @@ cdef class Resolver:
 
     @cython.locals(found=Resolution, key=bytes)
     cpdef Resolution examine(self, Address address, bytes sender=*)
+    @cython.locals(i=cython.Py_ssize_t)
     cdef Resolution _recall(self, bytes external)
     @cython.locals(known=Destination, local=bytes)
     cdef Resolution _examine(self, Address address, bytes sender)
     cdef Resolution _bad(self, Address address)
     @cython.locals(found=Destination)
-    cdef tuple _find_destination(self, Address address, bytes sender)
-    @cython.locals(found=Destination)
     cdef Destination _of_domain(self, bytes domain, bytes sender)
+    cdef tuple _apply_transport(self, bytes value, bytes domain, tuple by_class)
     cdef bytes _intern(self, bytes value)
 
 
+@cython.locals(c=cython.uchar)
 cdef bint has_routing(bytes local)

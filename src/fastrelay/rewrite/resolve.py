@@ -58,12 +58,12 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Destination:
-    """Of a domain: `mapped` is what transport_maps says of it, None when nothing."""
+    """Of a domain. `by_class`: transport and next hop of its class, which transport_maps may replace."""
 
     address_class: AddressClass
+    by_class: tuple[bytes, bytes]
     transport: bytes
     next_hop: bytes
-    mapped: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +166,8 @@ class Resolver:
     def _recall(self, external: bytes) -> Resolution | None:
         """What was found out before, if the tables are still what they were then."""
         if self._recent or self._cache:
-            for i, version in enumerate(self._changing):
-                now = version()
+            for i in range(len(self._changing)):
+                now = self._changing[i]()
                 if now != self._versions[i]:
                     self._versions[i] = now
                     self._recent.clear()
@@ -180,14 +180,22 @@ class Resolver:
             address = self._reduce(address)
             if canonical_domain(address.domain) != address.domain:
                 return self._bad(address)
+            known = None
         local = address.local
         if not local or local.startswith(b"-"):
             return self._bad(address)
-        address_class, transport, next_hop = self._find_destination(address, sender)
+        if known is None:
+            known = self._of_domain(address.domain, sender)
+        transport, next_hop = known.transport, known.next_hop
+        # an unknown alias stays unknown: transport_maps must not make it deliverable
+        if self._transport_maps and known.address_class is not VIRTUAL_ALIAS:
+            value = self._transport_maps.find_mailbox(address, self._keys.user(local))
+            if value is not None:
+                transport, next_hop = self._apply_transport(value, address.domain, known.by_class)
         if self._relocated_maps and (moved := self._keys.find(self._relocated_maps, address)) is not None:
             transport, next_hop = b"error", b"5.1.6 User has moved to " + moved
-        route = Route(self._intern(transport), self._intern(next_hop), address.external)
-        return Resolution(route, address, address_class, has_routing(local))
+        route = Route(transport, next_hop, address.external)
+        return Resolution(route, address, known.address_class, has_routing(local))
 
     def _bad(self, address: Address) -> Resolution:
         route = Route(b"error", BAD_ADDRESS, address.external)
@@ -248,26 +256,17 @@ class Resolver:
         found = split_routing(local, self._settings)
         return Address(*found) if found else None
 
-    def _find_destination(self, address: Address, sender: bytes) -> tuple[AddressClass, bytes, bytes]:
-        found = self._of_domain(address.domain, sender)
-        if not self._transport_maps or found.address_class is VIRTUAL_ALIAS:
-            # an unknown alias stays unknown: transport_maps must not make it deliverable
-            return found.address_class, found.transport, found.next_hop
-        user = self._keys.user(address.local)
-        value = self._transport_maps.find_mailbox(address, user)
-        if value is None:
-            value = found.mapped
-        return (found.address_class, *apply_transport(value, address.domain, found.transport, found.next_hop))
-
     def _of_domain(self, domain: bytes, sender: bytes) -> Destination:
         """What is the same for all addresses of a canonical domain; kept while the tables are what they are."""
         found = self._cache.get(domain)
         if found is None:
             address_class, transport, next_hop = self._classify(domain, sender)
-            mapped = None
+            by_class = routed = self._intern(transport), self._intern(next_hop)
             if self._transport_maps and address_class is not VIRTUAL_ALIAS:
-                mapped = self._find_transport(domain)
-            found = Destination(address_class, transport, next_hop, mapped)
+                value = self._find_transport(domain)
+                if value is not None:
+                    routed = self._apply_transport(value, domain, by_class)
+            found = Destination(address_class, by_class, *routed)
             if self._cached:
                 if len(self._cache) >= CACHE_LIMIT:
                     self._cache.clear()
@@ -313,6 +312,17 @@ class Resolver:
             name = b"" if dot < 0 else name[dot + 1 :] if self._parent_style else name[dot:]
         return value if value is not None else maps.find_partial(b"*")
 
+    def _apply_transport(
+        self, value: bytes, domain: bytes, by_class: tuple[bytes, bytes]
+    ) -> tuple[bytes, bytes]:
+        """transport(5), RESULT FORMAT: what a `value` of transport_maps makes of a class's transport and next hop."""
+        name, _, hop = value.partition(b":")
+        if not name:
+            name, hop = by_class[0], hop or by_class[1]
+        elif not hop:
+            hop = UNDELIVERABLE if name in (b"error", b"retry") else domain
+        return self._intern(name), self._intern(hop)
+
     def _intern(self, value: bytes) -> bytes:
         """Equal transports and next hops share one object, however many messages name them."""
         known = self._interned.get(value)
@@ -321,20 +331,6 @@ class Resolver:
                 self._interned.clear()
             known = self._interned[value] = value
         return known
-
-
-def apply_transport(
-    value: bytes | None, domain: bytes, transport: bytes, next_hop: bytes
-) -> tuple[bytes, bytes]:
-    """transport(5), RESULT FORMAT: what a `value` of transport_maps makes of a transport and next hop."""
-    if value is None:
-        return transport, next_hop
-    name, _, hop = value.partition(b":")
-    if not name:
-        return transport, hop or next_hop
-    if hop:
-        return name, hop
-    return name, UNDELIVERABLE if name in (b"error", b"retry") else domain
 
 
 def is_folded(domain: bytes) -> bool:
@@ -347,8 +343,10 @@ def is_folded(domain: bytes) -> bool:
 
 def has_routing(local: bytes) -> bool:
     """Would some relay read this local part as another address?"""
-    # not `in`, which makes and drops an exception each time (bytes.__contains__)
-    return local.find(b"@") >= 0 or local.find(b"%") >= 0 or local.find(b"!") >= 0
+    for c in local:  # noqa: SIM110 (compiled: a switch a byte; bytes.__contains__ makes and drops exceptions)
+        if c in b"@%!":
+            return True
+    return False
 
 
 def _literal_address(domain: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -205,7 +205,7 @@ cdef Found find(Slice file, Meta *meta, Slice key, Slice *value) noexcept nogil:
     cdef Slice plain = slice_of(key.data, key.size - 1)
     cdef int order = 0
     cdef Found found = find_last(file, meta, key, plain, value, &order)
-    if found == MISSING and order < 0:  # nothing on its page is as low: the plain key may be on the one before
+    if found == MISSING and order < 0:  # the plain key may be the last one on the page before
         found = find_last(file, meta, plain, plain, value, &order)
     return found
 
@@ -213,8 +213,12 @@ cdef Found find(Slice file, Meta *meta, Slice key, Slice *value) noexcept nogil:
 cdef Found find_last(
     Slice file, Meta *meta, Slice key, Slice plain, Slice *value, int *order
 ) noexcept nogil:
-    """Go down to the page that `key` belongs to: is the last node there that is not above it `key` or `plain`?"""
+    """Go down to the page that `key` belongs to: is the last node there that is not above it `key` or `plain`?
+
+    `order` is below 0 when all nodes there are above it, and there are pages before.
+    """
     cdef uint64_t number = meta.root
+    cdef bint leftmost = True
     cdef bytes_ptr page
     cdef bytes_ptr node
     cdef int depth, kind
@@ -233,7 +237,10 @@ cdef Found find_last(
         if kind == LEAF_PAGE:
             if order[0] == 0 or order[0] > 0 and compare(plain, node + 8, u16(node + 6)) == 0:
                 return node_value(file, meta, page, node, value)
+            if leftmost:
+                order[0] = 0
             return MISSING
+        leftmost = leftmost and node == page + u16(page + PAGE_HEADER)
         number = u16(node) | <uint64_t>u16(node + 2) << 16 | <uint64_t>u16(node + 4) << 32
     return CORRUPT
 
@@ -243,6 +250,15 @@ cdef inline int64_t coarse_time() noexcept nogil:
     cdef timespec clock
     clock_gettime(CLOCK_MONOTONIC_COARSE, &clock)
     return clock.tv_sec * 1_000_000_000 + clock.tv_nsec
+
+
+cdef inline bint is_ascii(bytes text) noexcept:
+    cdef bytes_ptr data = <bytes_ptr>PyBytes_AS_STRING(text)
+    cdef unsigned char seen = 0
+    cdef Py_ssize_t i
+    for i in range(PyBytes_GET_SIZE(text)):
+        seen |= data[i]
+    return seen < 0x80
 
 
 cdef inline int append(ByteBuffer *out, bytes text) except -1:
@@ -291,7 +307,7 @@ cdef class LmdbFile:
         if size <= 0:
             return None
         value = self._get(text, size)
-        if value is not None and self.utf8 and not (<bytes>value).isascii():
+        if value is not None and self.utf8 and not is_ascii(<bytes>value):
             return check_value(self.label, key, value)
         return value
 
@@ -318,7 +334,7 @@ cdef class LmdbFile:
                 if value is not None:
                     if not value:
                         raise ValueError("empty value")
-                    if self.utf8 and not (<bytes>value).isascii():
+                    if self.utf8 and not is_ascii(<bytes>value):
                         check_value(self.label, key, value)
                     append(&out, key)
                     append(&out, between)
