@@ -7,12 +7,14 @@ from fastrelay.borders import Envelope, Outcome, QueuedMessage, Recipient, Statu
 from fastrelay.bounce import DELAY, FAILURE, SUCCESS, BounceSettings
 from fastrelay.master.notifier import Notifier
 from fastrelay.master.own_mail import OwnMail
+from fastrelay.master.retries import Retries
 from fastrelay.master.transports import ReplaceableAgent
 from fastrelay.queue._record import CorruptRecord
 from fastrelay.queue.files import Files
 from support.keeping_sink import KeepingSink
 from support.queue_lab import Lab
 from support.relay import Fastrelay
+from support.timers import Timers
 
 LATER = b"451 4.3.0 later"
 
@@ -120,7 +122,7 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
         def line(self, service, text):
             pass
 
-    disk, again, settled = Disk(), [], []
+    disk, timers, settled = Disk(), Timers(), []
     settings = BounceSettings(
         _2bounce_notice_recipient="postmaster",
         bounce_notice_recipient="postmaster",
@@ -143,17 +145,17 @@ def test_one_copy_for_the_postmaster_however_often_the_disk_is_full():
         OwnMail(lambda: SimpleNamespace(maps=False), Log(), lambda: 0),
         lambda *args: None,
         settled.append,
-        again.append,
+        Retries(timers.call_later),
     )
     envelope = Envelope(b"s@x.test", [Recipient(b"a@x.test", b"a@x.test")], 0.0)
     message = QueuedMessage(SimpleNamespace(message_id=1), b"OLD", envelope, [b"Subject: x\r\n\r\n"], None)
     notifier.notify(message, [], [Outcome(0, Status.DEFERRED, b"4.4.1", b"later")])
     # delayed mail goes on, what it frees is needed
-    assert (disk.notices, settled, again) == (1, [message], [])
+    assert (disk.notices, settled, timers.pending) == (1, [message], 0)
     disk.notices, settled[:] = 0, []
     notifier.notify(message, [(0, Outcome(0, Status.BOUNCED, b"5.1.1", b"unknown"))])
-    again.pop()()
+    timers.run(5)
     assert (disk.notices, disk.copies, settled) == (2, 0, [])
     disk.room = True
-    again.pop()()
-    assert (disk.notices, disk.copies, settled, again) == (3, 1, [message], [])
+    timers.run(15)
+    assert (disk.notices, disk.copies, settled, timers.pending) == (3, 1, [message], 0)

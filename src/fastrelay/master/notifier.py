@@ -27,6 +27,7 @@ from fastrelay.bounce.templates import DELAY, FAILURE, SUCCESS, Template
 from fastrelay.bounce.verdicts import Told, discard_text
 from fastrelay.log.maillog import MailLog
 from fastrelay.master.own_mail import OwnMail
+from fastrelay.master.retries import Retries
 from fastrelay.queue._record import DELAY_TOLD, EXPANSION_TOLD, CorruptRecord
 from fastrelay.queue.spool import Spool
 
@@ -63,10 +64,7 @@ def errands(message: Any, due: Sequence[tuple[int, Outcome]], late: Sequence[Out
 
 
 class Notifier:
-    """`accepted(entry, notice, queue_id)` gives the notice to the queue manager; `settled(message)` ends the pass.
-
-    `later(call)` calls after a pause: the disk was full.
-    """
+    """`accepted(entry, notice, queue_id)` gives the notice to the queue manager; `settled(message)` ends the pass."""
 
     def __init__(
         self,
@@ -77,7 +75,7 @@ class Notifier:
         own_mail: OwnMail,
         accepted: Accepted,
         settled: Callable[[Any], None],
-        later: Callable[[Callable[[], None]], object],
+        retries: Retries,
     ) -> None:
         self.settings = settings
         self._spool = spool
@@ -86,7 +84,7 @@ class Notifier:
         self._own_mail = own_mail
         self._accepted = accepted
         self._settled = settled
-        self._later = later
+        self._retries = retries
 
     def notify(
         self, message: Any, due: Sequence[tuple[int, Outcome]], late: Sequence[Outcome] | None = None
@@ -152,7 +150,7 @@ class Notifier:
         if left[0].template is DELAY:
             self._go_on(message, left[1:])
         else:
-            self._later(lambda: self._go_on(message, left))
+            self._retries.add(lambda: self._go_on(message, left))
 
     def _when_durable(
         self,
@@ -166,6 +164,7 @@ class Notifier:
             if entry is None:
                 self._put_off(message, left)
                 return
+            self._retries.worked()
             self._log.line(b"bounce", notice.log_text)
             self._accepted(entry, notice, notice_id)
             copy()  # once, however often a full disk refused the notice

@@ -34,6 +34,7 @@ from fastrelay.master.listeners import BACKLOG
 from fastrelay.master.notifier import Notifier
 from fastrelay.master.own_mail import OwnMail, forwarded
 from fastrelay.master.passage import Passage
+from fastrelay.master.retries import Retries
 from fastrelay.master.routing import Routing
 from fastrelay.master.services import make_service
 from fastrelay.master.tools import Tools
@@ -55,7 +56,7 @@ from fastrelay.tcp._stream import Listener
 LOG_DELAY = 0.03  # seconds that a line may wait for others
 TICK = 0.015  # seconds between looks at outcomes that wait to be written
 GC_THRESHOLD = 20_000
-FULL_PAUSE = 5.0  # seconds until mail made here is tried again on a full disk
+FULL_PAUSE = 5.0  # seconds until what an alias sends on is tried again on a full disk
 LOCK_TRIES = 50  # of 0.2 seconds: the worker before us may still be ending
 STOP_LIMIT = 8.0  # seconds for sessions and deliveries under way at a clean stop
 EX_SOFTWARE, EX_IOERR = 70, 74
@@ -110,7 +111,7 @@ class Worker:
             self.own_mail,
             self._notice_accepted,
             self.qmgr.settled,
-            lambda call: self.loop.call_later(FULL_PAUSE, call),
+            Retries(self.loop.call_later),
         )
         self.control = ControlServer(Tools(self))
 
