@@ -20,6 +20,7 @@ COMPILED = [
     "cleanup._address_header",
     "log._line",
     "cleanup._mime",
+    "cleanup._contents",
     "cleanup._headers",
     "cleanup._recipients",
     "rewrite._address",

@@ -22,6 +22,7 @@ settings.load_profile("same")
 
 COUNTED = [
     "fastrelay._core",
+    "fastrelay.cleanup._contents",
     "fastrelay.cleanup._headers",
     "fastrelay.rewrite._address",
     "fastrelay.tables._lmdb",

@@ -20,7 +20,6 @@ COMPILED = [path for path in CODE if path.suffix == ".pyx"]
 LINES, OPENING, FUNCTION = 500, 15, 60
 LONG = {  # file -> what its docstring says about its length
     "src/fastrelay/_core.pyx": "long because the verbs",
-    "src/fastrelay/cleanup/_headers.pyx": "Above 500 lines because scanner and cleaner share",
     "src/fastrelay/delivery/_dialogue.pyx": "long because replies, verdicts and what is sent next",
     "src/fastrelay/qmgr/manager.py": "long because whatever makes a message active",
     "src/fastrelay/queue/_record.pyx": "One file, because frames, entry and replay share",

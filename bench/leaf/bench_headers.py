@@ -11,7 +11,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
 
 from fastrelay.borders import Recipient
-from fastrelay.cleanup._headers import ContentScanner, HeaderCleaner
+from fastrelay.cleanup._contents import ContentScanner
+from fastrelay.cleanup._headers import HeaderCleaner
 from fastrelay.cleanup._recipients import unique
 from fastrelay.cleanup.received import ReceivedHeader
 from reference import content_reference, headers_reference

@@ -20,7 +20,8 @@ from fastrelay._bytes cimport (
     equals_nocase, slice_bytes, slice_object, slice_of,
 )
 from fastrelay.cleanup._address_header cimport AddressHeaders
-from fastrelay.cleanup._headers cimport BARE_LF, TOO_BIG, ContentScanner, HeaderCleaner
+from fastrelay.cleanup._contents cimport BARE_LF, TOO_BIG, ContentScanner
+from fastrelay.cleanup._headers cimport HeaderCleaner
 from fastrelay.cleanup._recipients cimport unique_recipients
 from fastrelay.rewrite._address cimport (
     PATH_ALLOW_NULL, PATH_BAD_DOMAIN, PATH_BAD_UTF8, PATH_MISSING, PATH_OK, PATH_STRICT, PATH_UTF8, PATH_UTF8_LOCAL, Address, Path,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrelay.borders import Flag
-from fastrelay.cleanup._headers import ContentScanner, live_objects
+from fastrelay.cleanup._contents import ContentScanner, live_objects
 from reference import content_reference as reference
 
 BARE_LF, STRAY_CR, NUL_IN_HEADER, NUL_IN_BODY, TOO_BIG = 1, 2, 4, 8, 16

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrelay.cleanup._address_header import AddressHeaders
-from fastrelay.cleanup._headers import ContentScanner, HeaderCleaner, live_objects
+from fastrelay.cleanup._contents import ContentScanner
+from fastrelay.cleanup._headers import HeaderCleaner, live_objects
 from reference import content_reference, headers_reference
 
 DROPPED = [b"bcc", b"content-length", b"resent-bcc", b"return-path"]

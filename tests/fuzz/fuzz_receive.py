@@ -11,7 +11,8 @@ import re
 
 from fastrelay.borders import Recipient
 from fastrelay.cleanup._address_header import AddressHeaders
-from fastrelay.cleanup._headers import ContentScanner, HeaderCleaner
+from fastrelay.cleanup._contents import ContentScanner
+from fastrelay.cleanup._headers import HeaderCleaner
 from fastrelay.cleanup._mime import MimeScanner
 from fastrelay.cleanup._recipients import unique
 from fastrelay.rewrite._address import Address, from_external, split_path
