@@ -34,6 +34,7 @@ COMPILED = [
     "queue._record",
     "queue._sync",
     "delivery._dialogue",
+    "delivery._replies",
     "tcp._poller",
     "tcp._stream",
     "borders",

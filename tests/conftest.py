@@ -29,6 +29,7 @@ COUNTED = [
     "fastrelay.tables._regex",
     "fastrelay.queue._record",
     "fastrelay.delivery._dialogue",
+    "fastrelay.delivery._replies",
     "fastrelay.log._line",
     "fastrelay.tcp._stream",
 ]

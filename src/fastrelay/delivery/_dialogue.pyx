@@ -10,14 +10,12 @@ The file is long because replies, verdicts and what is sent next are one state m
 """
 
 from libc.math cimport INFINITY
-from libc.string cimport memchr
 
-from fastrelay._bytes cimport (
-    FASTRELAY_DEBUG, ByteBuffer, buffer_free, buffer_init, buffer_object, bytes_ptr, is_digit,
-)
+from fastrelay._bytes cimport FASTRELAY_DEBUG, ByteBuffer, buffer_free, buffer_init, buffer_object, bytes_ptr
 from fastrelay.delivery._commands cimport (
     EIGHT_BIT_BODY, EIGHT_BIT_HEADER, LONG_LINES, SMTPUTF8, append_text, mail_command, rcpt_command,
 )
+from fastrelay.delivery._replies cimport NO_REPLY, NOTHING, UNASKED, ReplyReader
 
 from fastrelay.borders cimport Delivery, Envelope, Outcome, QueuedMessage
 from fastrelay.tcp._stream cimport Protocol
@@ -34,8 +32,6 @@ cdef enum:
     RCPT_STEP = 2  # the first of them
 
 cdef enum:
-    REPLY_LINE_LIMIT = 2048  # Postfix's line_length_limit (reliability O04)
-    REPLY_LINES = 100
     SMALL_CONTENT = 65536  # joined with what goes along, in one write
     CHUNK = 131072  # above the transport's high-water mark, so that each write is tried at once
 
@@ -121,17 +117,16 @@ cdef class Dialogue(Protocol):
     cdef public list later  # transactions that go on elsewhere after this run
     cdef object settings, report, clock, now
     cdef bytes relay, name, host
-    cdef list held, unfinished, lines
+    cdef list held, unfinished
+    cdef ReplyReader replies
     cdef Transaction current, following
-    cdef bytes partial
     cdef bint paused, pipelining, dsn, needs_reset, running, quitting, closed
     cdef bint answered  # a whole reply came in this read: only that moves the deadline
     cdef object size_limit
     cdef double setup_delay, last_latency, dot_sent, last_reply
     cdef double mail_timeout, rcpt_timeout, data_init_timeout, data_xfer_timeout, data_done_timeout, rset_timeout
     cdef double reuse_time
-    cdef int transactions, reuse_count, lines_seen
-    cdef Py_ssize_t lines_size
+    cdef int transactions, reuse_count
     cdef object chunks  # what is left of a large body, an iterator
 
     def __cinit__(self, *args):
@@ -173,7 +168,7 @@ cdef class Dialogue(Protocol):
         self.deadline = INFINITY
         self.last_latency = INFINITY
         self.alive = True
-        self.partial = b""
+        self.replies = ReplyReader()
 
     # What the agent calls
 
@@ -259,76 +254,38 @@ cdef class Dialogue(Protocol):
             return
         self.last_reply = self.now()
         self.answered = False
-        if self._consume(data):
+        self.replies.feed(data)
+        if self._take_replies():
             self._advance(self.last_reply)
 
     # Replies
 
-    cdef bint _consume(self, bytes data) except -1:
-        """Take complete replies from `data`; False when the session is over."""
-        cdef bytes joined
-        if self.partial:
-            data = self.partial + data
-            self.partial = b""
-        cdef bytes_ptr start = <bytes_ptr><const char *>data
-        cdef bytes_ptr end = start + len(data)
-        cdef bytes_ptr newline
-        cdef bytes_ptr stop
+    cdef bint _take_replies(self) except -1:
+        """Take the whole replies that have come; False when the session is over."""
+        cdef ReplyReader replies = self.replies
         cdef int code
-        while start < end:
-            newline = <bytes_ptr>memchr(start, 10, end - start)
-            if (newline if newline != NULL else end) - start > REPLY_LINE_LIMIT:
-                return self._protocol_error(b"reply line too long")
-            if self.current is None or self.current.answered >= self.current.sent:
-                return self._unexpected(start, end)
-            if newline == NULL:
-                self.partial = (<const char *>start)[:end - start]
+        while self.alive:
+            code = replies.next(self.current is not None and self.current.answered < self.current.sent)
+            if code == NOTHING:
                 return True
-            stop = newline
-            while stop > start and ((stop - 1)[0] == 13 or (stop - 1)[0] == 32):
-                stop -= 1
-            if not (stop - start >= 3 and is_digit(start[0]) and is_digit(start[1]) and is_digit(start[2])
-                    and 50 <= start[0] <= 53 and (stop - start == 3 or start[3] == 32 or start[3] == 45)):
-                return self._protocol_error((<const char *>start)[:stop - start])
-            if newline - start > 3 and start[3] == 45:
-                if self.lines is None:
-                    self.lines, self.lines_seen, self.lines_size = [], 0, 0
-                elif self.lines_seen >= REPLY_LINES:
-                    return self._protocol_error(b"too many reply lines")
-                self._keep_line(start, stop - start)
-                start = newline + 1
-                continue
-            code = (start[0] - 48) * 100 + (start[1] - 48) * 10 + start[2] - 48
-            if self.lines is None:
-                self._reply(self.current, code, start, stop - start)
+            elif code == NO_REPLY:
+                self._protocol_error((<const char *>replies.text)[:replies.size])
+            elif code == UNASKED:
+                self._unexpected(replies.text, replies.size)
             else:
-                self._keep_line(start, stop - start)
-                joined = b" ".join(self.lines)
-                self.lines = None
-                self._reply(self.current, code, <bytes_ptr><const char *>joined, len(joined))
-            if not self.alive:
-                return False
-            start = newline + 1
-        return True
+                self._reply(self.current, code, replies.text, replies.size)
+        return False
 
-    cdef int _keep_line(self, bytes_ptr text, Py_ssize_t size) except -1:
-        """As Postfix, no line after the limit: each recipient's verdict holds the whole reply."""
-        self.lines_seen += 1
-        if self.lines_size < REPLY_LINE_LIMIT:
-            self.lines_size += size
-            self.lines.append((<const char *>text)[:size])
+    cdef int _unexpected(self, bytes_ptr rest, Py_ssize_t size) except -1:
+        """Unread input before a command (reliability O14): its writer does not answer what we said."""
+        text = printable((<const char *>rest)[:min(size, 200)]).rstrip(b" ?")
+        self._broken(b"4.5.0", b"protocol error: unexpected reply from " + self.name + b" while ", b": " + text)
         return 0
 
-    cdef bint _unexpected(self, bytes_ptr start, bytes_ptr end) except -1:
-        """Unread input before a command (reliability O14): its writer does not answer what we said."""
-        text = printable((<const char *>start)[:min(end - start, 200)]).rstrip(b" ?")
-        self._broken(b"4.5.0", b"protocol error: unexpected reply from " + self.name + b" while ", b": " + text)
-        return False
-
-    cdef bint _protocol_error(self, bytes reply) except -1:
+    cdef int _protocol_error(self, bytes reply) except -1:
         text = printable(reply[:200]).rstrip()
         self._broken(b"4.5.0", b"protocol error in reply from " + self.name + b" while ", b": " + text)
-        return False
+        return 0
 
     cdef int _reply(self, Transaction t, int code, bytes_ptr text, Py_ssize_t size) except -1:
         """One reply, for the oldest step without one."""
@@ -756,8 +713,7 @@ cdef class Dialogue(Protocol):
         self.queue = None
         self.running = False
         self.deadline = INFINITY
-        self.partial = b""
-        self.lines = None
+        self.replies.clear()
         self.agent.run_ended(self, queue)
         return 0
 
