@@ -14,6 +14,9 @@ from setuptools import Extension, setup
 
 COMPILED = [
     "_core",
+    "receive._rules",
+    "receive._session",
+    "receive._transaction",
     "wire._smtp",
     "wire._parameters",
     "cleanup._address_token",

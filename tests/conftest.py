@@ -21,7 +21,7 @@ settings.register_profile("random", print_blob=True, **SLOW_MACHINE)
 settings.load_profile("same")
 
 COUNTED = [
-    "fastrelay._core",
+    "fastrelay.receive._session",
     "fastrelay.cleanup._contents",
     "fastrelay.cleanup._headers",
     "fastrelay.rewrite._address",

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from fastrelay._core import ReceiveSession, SessionRules, Status
+from fastrelay._core import ReceiveSession
 from fastrelay.borders import Flag
 from fastrelay.cleanup.received import ReceivedHeader
+from fastrelay.receive._rules import SessionRules
+from fastrelay.receive._session import Status
 from reference.session_reference import Open, SessionReference
 from support.receive_lab import NOW, BareWire, ReceiveLab
 

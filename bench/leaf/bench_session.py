@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from fastrelay._core import Status
+from fastrelay.receive._session import Status
 from reference.session_reference import SessionReference
 from support.receive_lab import NOW, ReceiveLab
 

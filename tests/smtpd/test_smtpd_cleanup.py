@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastrelay._core import Status
+from fastrelay.receive._session import Status
 from support.receive_lab import ReceiveLab
 
 NOW = 1_700_000_000.0

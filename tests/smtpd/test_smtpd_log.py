@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fastrelay._core import Status
+from fastrelay.receive._session import Status
 from support.receive_lab import NOW, BareWire, ReceiveLab
 
 CLIENT = "127.0.0.9"

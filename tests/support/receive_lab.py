@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastrelay._core import ReceiveSession, Status
+from fastrelay._core import ReceiveSession
 from fastrelay.borders import Content, Envelope
 from fastrelay.config import Config, load, section
 from fastrelay.log.printable import printable
 from fastrelay.master.routing import Routing
+from fastrelay.receive._session import Status
 from fastrelay.smtpd import cleanup, restrictions
 from fastrelay.smtpd.client_name import ClientNames
 from fastrelay.smtpd.journal import Journal

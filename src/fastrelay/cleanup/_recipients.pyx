@@ -1,6 +1,6 @@
 """The duplicate filter of cleanup: an ordered set over what makes two recipients the same to Postfix.
 
-`_core` calls unique_recipients() once a message. The key is Postfix's: DSN original recipient, NOTIFY,
+receive/_transaction.pyx calls unique_recipients() once a message. The key is Postfix's: DSN original recipient, NOTIFY,
 original and final address, ASCII case aside (been_here() with BH_FLAG_FOLD). Above duplicate_filter_limit
 entries nothing more is remembered: such recipients all stay, none is lost.
 """

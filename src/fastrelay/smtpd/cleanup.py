@@ -47,7 +47,7 @@ class Cleanup:
 
     def _apply(self, session: Any, mapped: Mapped) -> None:
         self._journal.cleanup_warnings(mapped.warnings.lines(session.transaction.queue_id))
-        session.map_envelope(mapped.sender, mapped.recipients, tuple(mapped.expanded))
+        session.transaction.map_envelope(mapped.sender, mapped.recipients, tuple(mapped.expanded))
 
     def _refuse(self, session: Any, failure: MappingFailed) -> bytes:
         self._journal.cleanup_warnings(failure.lines(session.transaction.queue_id))

@@ -1,6 +1,6 @@
 cimport cython
 
-from fastrelay._core cimport Session
+from fastrelay.receive._session cimport Session
 from fastrelay.smtpd.client cimport Client
 from fastrelay.smtpd.service cimport Service
 from fastrelay.tcp._stream cimport Protocol, Stream

@@ -12,7 +12,8 @@ from collections.abc import Awaitable
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from fastrelay._core import ReceiveSession, Status
+from fastrelay._core import ReceiveSession
+from fastrelay.receive._session import Status
 from fastrelay.tables.pending import Pending, again
 from fastrelay.tcp._stream import Protocol
 from fastrelay.wire import replies

@@ -98,7 +98,7 @@ class ContentCheck:
         warnings = self._maps.warnings = Warnings()
         inspection = None if self._checks is None else Inspection(self._checks, _origin(session))
         header, message_ids, hops = session.clean_header(inspection)
-        body = session.body()
+        body = session.transaction.body()
         recipients = None
         if inspection is not None:
             inspection.end_of_header()
@@ -108,7 +108,7 @@ class ContentCheck:
 
     def _recipients(self, session: Any, inspection: Inspection, warnings: Warnings) -> list[Recipient] | None:
         if inspection.redirect:
-            first = min(session.stored_recipients, key=place)
+            first = min(session.transaction.stored_recipients, key=place)
             target = self._envelope.read(inspection.redirect).external
             return [Recipient(target, first.original or first.address, first.orcpt, first.notify)]
         if not inspection.bcc:
@@ -116,7 +116,7 @@ class ContentCheck:
         added: list[Recipient] = []
         for address in inspection.bcc:
             self._envelope.add_blind(added, address, warnings)
-        return [*session.stored_recipients, *added]
+        return [*session.transaction.stored_recipients, *added]
 
     def _apply(self, session: Any, prepared: Prepared) -> bytes | None:
         self._journal.cleanup_warnings(prepared.warnings.lines(session.transaction.queue_id))
@@ -130,10 +130,10 @@ class ContentCheck:
             if inspection.reason:
                 return refusal(inspection.reason)
             content_filter = None if inspection.redirect else inspection.filter  # REDIRECT overrides FILTER
-            session.set_fate(inspection.hold, inspection.discard, content_filter)
+            session.transaction.set_fate(inspection.hold, inspection.discard, content_filter)
             if prepared.recipients is not None:
-                session.set_recipients(prepared.recipients)
-        session.set_contents(prepared.header, prepared.body, prepared.message_ids, prepared.hops)
+                session.transaction.set_recipients(prepared.recipients)
+        session.transaction.set_contents(prepared.header, prepared.body, prepared.message_ids, prepared.hops)
         return None
 
     def _fail(self, session: Any, failure: MappingFailed) -> bytes:
@@ -153,7 +153,7 @@ def _origin(session: Any) -> Origin:
         b"%b[%b]" % (client.name, client.address),
         transaction.sender.internal,
         transaction.recipients[-1].address,
-        session.with_protocol,
+        session.with_protocol(),
         session.helo,
     )
 

@@ -60,7 +60,7 @@ class Journal:
             reply,
             None if transaction.sender is None else transaction.sender.external,
             recipient if where == b"RCPT" else None,
-            session.with_protocol,
+            session.with_protocol(),
             session.helo or None,
         )
         self._line(self._service, text)

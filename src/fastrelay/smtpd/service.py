@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from fastrelay._core import SessionRules
 from fastrelay.borders import Content, Envelope
 from fastrelay.cleanup.received import ReceivedHeader
+from fastrelay.receive._rules import SessionRules
 from fastrelay.rewrite.address import Rewriter, mender
 from fastrelay.smtpd.cleanup import Cleanup
 from fastrelay.smtpd.client import Client

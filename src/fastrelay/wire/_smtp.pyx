@@ -6,9 +6,9 @@ RFC 5321 4.1.2, RFC 3461 4 (xtext), RFC 3629 (UTF-8).
 
 from libc.stdint cimport uint64_t
 
-from fastrelay._bytes cimport Slice, bytes_ptr, is_digit, slice_bytes, slice_object, slice_of
+from fastrelay._bytes cimport Slice, bytes_ptr, equals_nocase, is_digit, slice_bytes, slice_object, slice_of
 
-from fastrelay.wire.commands import Verb
+from fastrelay.wire.commands import COMMANDS, Verb
 
 DEF LONGEST_VERB = 8
 
@@ -16,13 +16,18 @@ cdef int VERB_COUNT = 0
 cdef char VERB_NAMES[24][LONGEST_VERB + 1]
 cdef int VERB_SIZES[24]
 cdef int VERB_NUMBERS[24]
+cdef bint ENDS_GROUP[24]
+cdef bint IS_JUNK[24]
 
 
 cdef void _copy_verbs():
-    """Verb names into C, once: the loop below reads no Python objects."""
+    """The verb table into C, once: nothing below reads Python objects."""
     global VERB_COUNT
     cdef bytes name
     cdef int i
+    for command in COMMANDS:
+        assert command.verb < 24
+        ENDS_GROUP[<int>command.verb], IS_JUNK[<int>command.verb] = command.last, command.junk
     for verb in Verb:
         if verb is Verb.UNKNOWN:
             continue
@@ -52,6 +57,16 @@ cdef int verb_of(Slice word) noexcept nogil:
     return 0
 
 
+cdef bint ends_group(int verb) noexcept nogil:
+    """Must it be the last of a pipelined group? (RFC 2920 3.1)"""
+    return ENDS_GROUP[verb]
+
+
+cdef bint is_junk(int verb) noexcept nogil:
+    """Does it count against smtpd_junk_command_limit?"""
+    return IS_JUNK[verb]
+
+
 cdef Slice next_word(Slice *rest) noexcept nogil:
     """Take the next word off `rest`; words stand between spaces and tabs; an empty one means no more."""
     cdef Py_ssize_t start = 0, end
@@ -64,6 +79,18 @@ cdef Slice next_word(Slice *rest) noexcept nogil:
     rest.data += end
     rest.size -= end
     return word
+
+
+cdef bint skip_keyword(Slice *rest, const char *keyword, Py_ssize_t size) noexcept nogil:
+    """Take `FROM:` or `TO:` off, ASCII case and blanks before it aside."""
+    while rest.size and (rest.data[0] == 32 or rest.data[0] == 9):
+        rest.data += 1
+        rest.size -= 1
+    if rest.size < size or not equals_nocase(slice_of(rest.data, size), keyword, size):
+        return False
+    rest.data += size
+    rest.size -= size
+    return True
 
 
 cdef bint split_parameter(Slice parameter, Slice *keyword, Slice *value) noexcept nogil:

@@ -1,6 +1,6 @@
 """The verb table of the receiving side: what `_core` knows of each command before it looks at arguments.
 
-`_core` copies it into C at import; the names serve the disconnect line of the log. RFC 5321 4.1, and
+_smtp.pyx copies it into C at import; the names serve the disconnect line of the log. RFC 5321 4.1, and
 RFC 2920 3.1 for the commands that must end a pipelined group.
 """
 

@@ -1,0 +1,125 @@
+"""One mail transaction: what MAIL and RCPT said, the contents, and the message that is made of them.
+
+ReceiveSession fills it in and resets it; the checks of Stage.CLEANUP and Stage.CONTENT (smtpd/cleanup.py,
+smtpd/content.py) say here what is to be stored and not what the client said. `who` is received.Who.
+"""
+
+from fastrelay.borders cimport Envelope, Recipient
+from fastrelay.cleanup._address_header cimport AddressHeaders
+from fastrelay.cleanup._contents cimport ContentScanner
+from fastrelay.cleanup._recipients cimport unique_recipients
+from fastrelay.receive._rules cimport SessionRules
+from fastrelay.rewrite._address cimport Address
+
+cdef Address NULL_SENDER = Address(b"")
+
+
+cdef class Transaction:
+    def __init__(self, SessionRules rules not None):
+        self.rules = rules
+        self.scanner = ContentScanner(rules.size_limit)
+        self.reset()
+
+    cdef void reset(self):
+        self.sender = None
+        self.recipients = []
+        self.flags = 0
+        self.envid = b""
+        self.size = 0
+        self.message_id = None
+        self.queue_id = b""
+        self.mapped_sender = None
+        self.mapped_recipients = None
+        self.expanded = ()
+        self.contents = self._body = None
+        self.content_filter = b""
+        self.hold = self.discard = False
+        self.overshoot = 0
+        self.chunked = self.chunk_failed = False
+        self.chunk_bytes = 0
+        self.scanner.reset()
+
+    # What the checks say ----------------------------------------------------------------------------
+
+    def map_envelope(self, Address sender not None, list recipients not None, tuple expanded=()):
+        """For the check of Stage.CLEANUP: the envelope to be stored. `expanded`: see Envelope."""
+        self.mapped_sender, self.mapped_recipients, self.expanded = sender, recipients, expanded
+
+    def body(self):
+        """For the check of Stage.CONTENT: what follows the header, in wire form."""
+        return self.take_body()
+
+    def set_contents(self, bytes header not None, bytes body not None, list message_ids not None, int hops):
+        """For the check of Stage.CONTENT: what is to be stored."""
+        self.contents, self.hops = (header, body, message_ids), hops
+
+    @property
+    def stored_recipients(self):
+        """The recipients as they are to be stored."""
+        return self.recipients if self.mapped_recipients is None else self.mapped_recipients
+
+    def set_recipients(self, list recipients not None):
+        """For the check of Stage.CONTENT: who gets the message."""
+        self.mapped_sender, self.mapped_recipients = self.stored_sender(), recipients
+
+    def set_fate(self, bint hold, bint discard, bytes content_filter):
+        """For the check of Stage.CONTENT: where the message goes. `content_filter` None: through none at all."""
+        self.hold, self.discard, self.content_filter = hold, discard, content_filter
+
+    # The message ------------------------------------------------------------------------------------
+
+    cdef Address stored_sender(self):
+        return self.sender if self.mapped_sender is None else self.mapped_sender
+
+    cdef bytes take_body(self):
+        if self._body is None:
+            self._body = self.scanner.take_body()
+        return self._body
+
+    cdef void drop_contents(self):
+        self._body = self.contents = None
+
+    cdef int make_contents(self, bint is_local, tuple who, double now) except -1:
+        """What is stored when no check has made it."""
+        header = self.clean_header(None, is_local, who, now)
+        self.hops, self.contents = self.rules.cleaner.hops, (header, self.take_body(), self.rules.cleaner.message_ids)
+        return 0
+
+    cdef bytes clean_header(self, inspector, bint is_local, tuple who, double now):
+        """The header as it is stored, our Received first; its ids and hops are in `rules.cleaner`."""
+        cdef SessionRules rules = self.rules
+        cdef AddressHeaders addresses = rules.local_headers if is_local else rules.remote_headers
+        cdef bint add_missing = rules.always_add_headers or addresses is not None or is_local
+        if self.mapped_sender is None and self._is_bounce_sender():
+            self.mapped_sender, self.mapped_recipients = NULL_SENDER, self.recipients
+        date, stamp = rules.dates(now) if add_missing else (b"", b"")
+        return rules.cleaner.clean(
+            self.scanner, self._received(who, now), addresses, inspector, add_missing, self.stored_sender().external,
+            self.queue_id, date, stamp)
+
+    cdef bytes _received(self, tuple who, double now):
+        """Our trace header (RFC 5321 4.4)."""
+        recipient = (<Recipient>self.recipients[0]).address if len(self.recipients) == 1 else b""
+        return self.rules.received(who, self.queue_id, recipient, now)
+
+    cdef bint _is_bounce_sender(self):
+        """MAILER-DAEMON of ours is how software that knows no <> answers a bounce (cleanup_addr.c)."""
+        return len(self.sender.local) == 13 and self.sender.external.lower() == self.rules.bounce_sender
+
+    cdef Envelope make_envelope(self, Py_ssize_t size, list message_ids, tuple who, double now):
+        cdef list recipients = unique_recipients(self.stored_recipients, self.rules.duplicate_limit)
+        cdef bytes content_filter = b""
+        if self.content_filter is not None:
+            content_filter = self.content_filter or self.rules.content_filter
+        helo, name, address, protocol = who
+        return Envelope(
+            self.stored_sender().external, recipients, now, size, self.flags | self.scanner.flags, self.envid,
+            first_id(message_ids), name, address, helo, protocol, 0, content_filter, self.hold, self.expanded)
+
+
+cdef bytes first_id(list found):
+    """The first that is not Resent-."""
+    for resent, value in found:
+        if not resent:
+            return value
+    return b""
