@@ -1,7 +1,7 @@
 """The clean-up of a message's header: headers dropped, added, cut, checked and rewritten as cleanup(8) does it.
 
-`_core` calls a worker's HeaderCleaner at the end of data with the ContentScanner that holds the header; what it
-gives is the header that is stored. Wire form throughout: CRLF lines, dots stuffed.
+receive/_transaction.pyx calls a worker's HeaderCleaner at the end of data with the ContentScanner that holds
+the header; what it gives is the header that is stored. Wire form throughout: CRLF lines, dots stuffed.
 Invariant: a header that no rule, check or address map concerns leaves as it came, byte for byte, but for blanks
 before its colon and what is above header_size_limit; the order stays. RFC 5322 3.6; Postfix's cleanup_message.c.
 """

@@ -1,7 +1,7 @@
 """The Received header that a message gets here, in Postfix's form (RFC 5321 4.4), and the times in it.
 
-receive/_transaction.pyx asks once a message. Whatever the client said of itself is filtered to printable ASCII, so nothing it
-sends can begin a new header. Time is passed in; its text is made once a second.
+receive/_transaction.pyx asks once a message. Whatever the client said of itself is filtered to printable
+ASCII, so nothing it sends can begin a new header. Time is passed in; its text is made once a second.
 """
 
 from __future__ import annotations
