@@ -121,12 +121,18 @@ def family(relay: Fastrelay) -> list[int]:
     return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
 
+def on_disk(segment: Path) -> int:
+    """Bytes; one that was just deleted has none."""
+    with contextlib.suppress(FileNotFoundError):
+        return segment.stat().st_blocks * 512
+    return 0
+
+
 def held(relay: Fastrelay, processes: list[int]) -> dict[str, float]:
     """What must not grow: memory and open files of each process, the worker's objects, the queue on its disk."""
-    queue = [file.stat().st_blocks * 512 for file in relay.spool.rglob("*.seg")]
     worker = status(relay)
     return {
-        "queue": sum(queue),
+        "queue": sum(map(on_disk, relay.spool.rglob("*.seg"))),
         "blocks": worker["blocks"],
         **{f"objects {name}": count for name, count in worker["objects"].items()},
         **{f"memory {pid}": memory_of(pid) for pid in processes},
