@@ -33,6 +33,8 @@ COMPILED = [
     "tables._regex",
     "tables._sorter",
     "tables._source",
+    "queue._checksum",
+    "queue._filesystem",
     "queue._index",
     "queue._record",
     "queue._sync",

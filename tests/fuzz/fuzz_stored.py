@@ -17,6 +17,7 @@ import lmdb as lmdb_library
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
 from fastrelay.queue import _record
+from fastrelay.queue._checksum import crc32c
 from fastrelay.queue._record import (
     BATCH,
     BATCH_SIZE,
@@ -26,7 +27,6 @@ from fastrelay.queue._record import (
     CorruptRecord,
     NewerFormat,
     Replay,
-    crc32c,
     frame_at,
 )
 from fastrelay.queue.files import Files

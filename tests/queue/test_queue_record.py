@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _record
+from fastrelay.queue import _checksum, _record
 from fastrelay.queue._record import Batch, CorruptRecord, Entry, NewerFormat, Record, message_record
 from reference import record_reference as reference
 
@@ -49,12 +49,12 @@ outcomes = st.builds(
 @given(st.binary(max_size=300), st.integers(0, (1 << 32) - 1))
 def test_crc32c_is_the_reference_with_and_without_the_instruction(data: bytes, start: int) -> None:
     wanted = reference.crc32c(data, start)
-    assert _record.crc32c(data, start) == wanted
-    assert _record.crc32c(data, start, True) == wanted
+    assert _checksum.crc32c(data, start) == wanted
+    assert _checksum.crc32c(data, start, True) == wanted
 
 
 def test_crc32c_check_value() -> None:
-    assert _record.crc32c(b"123456789") == 0xE3069283
+    assert _checksum.crc32c(b"123456789") == 0xE3069283
 
 
 @given(envelopes)
@@ -128,7 +128,7 @@ def test_message_frames_are_what_the_reference_reads(
     total, count, crc = struct.unpack("<QII", found[-1].payload)
     body = [f for f in found[1:-1]]
     assert total == sum(map(len, content)) and count == len(body)
-    assert crc == reference.crc32c(b"".join(struct.pack("<I", _record.crc32c(f.payload)) for f in body))
+    assert crc == reference.crc32c(b"".join(struct.pack("<I", _checksum.crc32c(f.payload)) for f in body))
 
 
 def test_long_pieces_are_not_copied() -> None:

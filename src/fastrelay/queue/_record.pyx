@@ -21,13 +21,12 @@ from fastrelay._bytes cimport (
 import enum
 
 from fastrelay.borders cimport Envelope, Outcome, Recipient
+from fastrelay.queue._checksum cimport checksum
 from fastrelay.borders import Status
 
 cdef extern from *:
     """
     #include <stdint.h>
-    #include <string.h>
-    #include <sys/vfs.h>
     #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
     #error "the queue's format is little-endian"
     #endif
@@ -48,50 +47,6 @@ cdef extern from *:
     typedef struct __attribute__((packed)) {
         uint32_t recipient; uint8_t status; uint8_t zero[3]; double setup; double transmission; uint16_t length[6];
     } fr_outcome;
-
-    static uint32_t fr_table[8][256];
-    static int fr_ready;
-    static void fr_prepare(void) {
-        for (int i = 0; i < 256; i++) {
-            uint32_t c = i;
-            for (int k = 0; k < 8; k++) c = c & 1 ? (c >> 1) ^ 0x82f63b78u : c >> 1;
-            fr_table[0][i] = c;
-        }
-        for (int i = 0; i < 256; i++)
-            for (int t = 1; t < 8; t++)
-                fr_table[t][i] = (fr_table[t - 1][i] >> 8) ^ fr_table[0][fr_table[t - 1][i] & 255];
-        fr_ready = 1;
-    }
-    static uint32_t fr_crc_table(uint32_t c, const unsigned char *p, size_t n) {
-        c = ~c;
-        while (n >= 8) {
-            uint64_t w; memcpy(&w, p, 8); w ^= c;
-            c = fr_table[7][w & 255] ^ fr_table[6][w >> 8 & 255] ^ fr_table[5][w >> 16 & 255] ^ fr_table[4][w >> 24 & 255]
-              ^ fr_table[3][w >> 32 & 255] ^ fr_table[2][w >> 40 & 255] ^ fr_table[1][w >> 48 & 255] ^ fr_table[0][w >> 56];
-            p += 8; n -= 8;
-        }
-        while (n--) c = (c >> 8) ^ fr_table[0][(c ^ *p++) & 255];
-        return ~c;
-    }
-    #if defined(__x86_64__)
-    #include <nmmintrin.h>
-    __attribute__((target("sse4.2")))
-    static uint32_t fr_crc_sse(uint32_t crc, const unsigned char *p, size_t n) {
-        uint64_t c = (uint32_t)~crc, w;
-        while (n >= 8) { memcpy(&w, p, 8); c = _mm_crc32_u64(c, w); p += 8; n -= 8; }
-        while (n--) c = _mm_crc32_u8((uint32_t)c, *p++);
-        return ~(uint32_t)c;
-    }
-    static int fr_has_sse(void) { return __builtin_cpu_supports("sse4.2"); }
-    #else
-    static uint32_t fr_crc_sse(uint32_t c, const unsigned char *p, size_t n) { return fr_crc_table(c, p, n); }
-    static int fr_has_sse(void) { return 0; }
-    #endif
-    static int fr_hardware;
-    static uint32_t fr_crc(uint32_t c, const void *p, size_t n) {
-        return fr_hardware ? fr_crc_sse(c, p, n) : fr_crc_table(c, p, n);
-    }
-    static long fr_filesystem(int fd) { struct statfs s; return fstatfs(fd, &s) ? -1 : (long)s.f_type; }
     """
     ctypedef struct fr_header:
         uint16_t magic
@@ -135,15 +90,6 @@ cdef extern from *:
         double setup
         double transmission
         uint16_t length[6]
-    void fr_prepare() noexcept nogil
-    uint32_t fr_crc(uint32_t crc, const void *data, size_t size) noexcept nogil
-    uint32_t fr_crc_table(uint32_t crc, const unsigned char *data, size_t size) noexcept nogil
-    bint fr_has_sse() noexcept nogil
-    bint fr_hardware
-    long fr_filesystem(int fd) noexcept nogil
-
-fr_prepare()
-fr_hardware = fr_has_sse()
 
 cdef enum:
     _MAGIC = 0x5246
@@ -250,20 +196,8 @@ cdef tuple _states = (None, State.INCOMING, State.ACTIVE, State.DEFERRED, State.
 cdef tuple _statuses = (None, Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.EXPIRED)
 
 
-def crc32c(const unsigned char[::1] data, uint32_t crc=0, bint table=False) -> int:
-    """CRC32C (RFC 3720 B.4); `table` asks for the one without the instruction."""
-    if data.shape[0] == 0:
-        return crc
-    return fr_crc_table(crc, &data[0], data.shape[0]) if table else fr_crc(crc, &data[0], data.shape[0])
-
-
-def filesystem_type(int fd) -> int:
-    """statfs(2)'s f_type, -1 when it cannot be told."""
-    return fr_filesystem(fd)
-
-
 cdef inline uint32_t header_crc(const fr_header *h, uint64_t salt) noexcept nogil:
-    return fr_crc(fr_crc(0, &salt, 8), h, 28)
+    return checksum(checksum(0, &salt, 8), h, 28)
 
 
 cdef inline bint header_ok(const fr_header *h, uint64_t salt) noexcept nogil:
@@ -904,7 +838,7 @@ cdef class Record:
 
     cdef int put_body(self, const char *data, Py_ssize_t size) except -1:
         cdef Piece *piece
-        self.running_crc = fr_crc(self.running_crc, data, size)
+        self.running_crc = checksum(self.running_crc, data, size)
         self.running_length += <uint32_t>size
         if size < _COPY_BELOW:
             return self.put_inside(<bytes_ptr>data, size)
@@ -924,7 +858,7 @@ cdef class Record:
         """Close a frame whose whole payload is in `small`."""
         cdef Py_ssize_t at = self.frames[self.frame_count - 1].header + _HEADER
         cdef uint32_t length = <uint32_t>(self.small.size - at)
-        return self.close(fr_crc(0, self.small.data + at, length), length)
+        return self.close(checksum(0, self.small.data + at, length), length)
 
     cdef int put_frame(self, uint8_t type, uint8_t flags, uint64_t message, bytes_ptr data, Py_ssize_t size) except -1:
         self.open(type, flags, message)
@@ -993,7 +927,7 @@ cdef class Record:
         cdef fr_header *header
         for i in range(self.frame_count):
             header = <fr_header *>(self.small.data + self.frames[i].header)
-            crc = fr_crc(crc, &header.payload_crc, 4)
+            crc = checksum(crc, &header.payload_crc, 4)
         commit.bytes, commit.frames, commit.crc = total, self.frame_count, crc
         return self.put_frame(_COMMIT, 0, message, <bytes_ptr>&commit, sizeof(commit))
 
@@ -1261,7 +1195,7 @@ cdef class Batch:
         self.body.bytes, self.body.frames, self.body.time = <uint32_t>self.used, self.frames, time
         self.head.magic, self.head.type = _MAGIC, _BATCH
         self.head.length, self.head.sequence = sizeof(fr_batch), self.body.first
-        self.head.payload_crc = fr_crc(0, &self.body, sizeof(fr_batch))
+        self.head.payload_crc = checksum(0, &self.body, sizeof(fr_batch))
         self.head.header_crc = header_crc(&self.head, self.salt)
         memcpy(self.start, &self.head, _HEADER)
         memcpy(self.start + _HEADER, &self.body, sizeof(fr_batch))
@@ -1282,7 +1216,7 @@ def frame_at(const unsigned char[::1] data, Py_ssize_t pos, uint64_t salt):
     if not header_ok(&header, salt):
         return None
     if <Py_ssize_t>header.length <= data.shape[0] - pos - _HEADER:
-        right = header.payload_crc == fr_crc(0, &data[pos] + _HEADER, header.length)
+        right = header.payload_crc == checksum(0, &data[pos] + _HEADER, header.length)
     return header.type, header.flags, header.length, header.message, right
 
 
@@ -1294,7 +1228,7 @@ cdef bint batch_ok(const uint8_t *at, Py_ssize_t left, uint64_t salt, fr_batch *
     memcpy(&header, at, _HEADER)
     if header.magic != _MAGIC or header.type != _BATCH or header.length != sizeof(fr_batch):
         return False
-    if not header_ok(&header, salt) or header.payload_crc != fr_crc(0, at + _HEADER, header.length):
+    if not header_ok(&header, salt) or header.payload_crc != checksum(0, at + _HEADER, header.length):
         return False
     memcpy(body, at + _HEADER, sizeof(fr_batch))
     return _BATCH_SIZE <= body.bytes <= _MAX_BATCH and body.first == header.sequence
@@ -1355,7 +1289,7 @@ cdef class Replay:
                 return False
             if <Py_ssize_t>header.length > end - pos - _HEADER:
                 return False
-            if header.payload_crc != fr_crc(0, &data[pos] + _HEADER, header.length):
+            if header.payload_crc != checksum(0, &data[pos] + _HEADER, header.length):
                 return False
             pos += _HEADER + header.length
             sequence += 1
@@ -1393,7 +1327,7 @@ cdef class Replay:
             if header.sequence != self.sequence + 1:
                 self.gap()
             self.sequence = header.sequence
-            if header.payload_crc != fr_crc(0, &data[pos] + _HEADER, header.length):
+            if header.payload_crc != checksum(0, &data[pos] + _HEADER, header.length):
                 self.lost(&header)
             elif header.type == _BATCH:
                 memcpy(&body, &data[pos] + _HEADER, sizeof(body))
@@ -1468,7 +1402,7 @@ cdef class Replay:
 
     cdef int count(self, const fr_header *header, uint32_t frames) except -1:
         self.frames += frames
-        self.crc = fr_crc(self.crc, &header.payload_crc, 4)
+        self.crc = checksum(self.crc, &header.payload_crc, 4)
         self.copy.stored += _HEADER + header.length
         return 0
 

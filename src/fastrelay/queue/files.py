@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastrelay.queue._record import filesystem_type
+from fastrelay.queue._filesystem import filesystem_type
 
 Buffer = bytes | bytearray | memoryview
 
