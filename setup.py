@@ -35,6 +35,7 @@ COMPILED = [
     "tables._source",
     "queue._checksum",
     "queue._filesystem",
+    "queue._format",
     "queue._index",
     "queue._record",
     "queue._sync",

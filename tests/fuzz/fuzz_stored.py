@@ -16,19 +16,10 @@ from pathlib import Path
 import lmdb as lmdb_library
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _record
+from fastrelay.queue import _format, _record
 from fastrelay.queue._checksum import crc32c
-from fastrelay.queue._record import (
-    BATCH,
-    BATCH_SIZE,
-    BLOCK,
-    CORRUPT,
-    MAGIC,
-    CorruptRecord,
-    NewerFormat,
-    Replay,
-    frame_at,
-)
+from fastrelay.queue._format import BATCH, BATCH_SIZE, BLOCK, CORRUPT, MAGIC, CorruptRecord, NewerFormat
+from fastrelay.queue._record import Replay, frame_at
 from fastrelay.queue.files import Files
 from fastrelay.queue.reader import Reader
 from fastrelay.queue.segment import Segment
@@ -99,12 +90,12 @@ def sealed(data: bytes) -> bytes:
             made += batch(number, first, frames)
             number, first, frames = number + 1, first + 1 + len(frames), []
             continue
-        if kind == _record.ENVELOPE and not flags & 2:
+        if kind == _format.ENVELOPE and not flags & 2:
             total, crc, count = 0, 0, 0
-        if kind == _record.COMMIT and flags & 128:
+        if kind == _format.COMMIT and flags & 128:
             payload = struct.pack("<QII", total, count, crc)
         crc, count = crc32c(struct.pack("<I", crc32c(payload)), crc), count + 1
-        total += len(payload) if kind == _record.DATA else 0
+        total += len(payload) if kind == _format.DATA else 0
         frames.append((kind, flags & 3, message, payload))
     return made + batch(number, first, frames)
 

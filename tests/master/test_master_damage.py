@@ -9,7 +9,7 @@ from fastrelay.master.notifier import Notifier
 from fastrelay.master.own_mail import OwnMail
 from fastrelay.master.retries import Retries
 from fastrelay.master.transports import ReplaceableAgent
-from fastrelay.queue._record import CorruptRecord
+from fastrelay.queue._format import CorruptRecord
 from fastrelay.queue.files import Files
 from support.keeping_sink import KeepingSink
 from support.queue_lab import Lab

@@ -6,7 +6,7 @@ import time
 from qmgr_parts import Damaged, House, State
 
 from fastrelay.borders import Envelope, Notify, Outcome, Recipient, Status
-from fastrelay.queue import _record as record
+from fastrelay.queue import _format
 from fastrelay.queue import spool as spools
 from fastrelay.queue.settings import QueueSettings
 
@@ -18,7 +18,7 @@ SETTINGS = QueueSettings(
     message_size_limit=1 << 20,
     queue_minfree=0,
 )
-LIVE = (record.State.INCOMING, record.State.ACTIVE, record.State.DEFERRED)
+LIVE = (_format.State.INCOMING, _format.State.ACTIVE, _format.State.DEFERRED)
 
 
 class RealHouse(House):
@@ -69,7 +69,7 @@ def test_restart_in_the_middle(tmp_path):
         b"bounced.test": Status.BOUNCED,
     }
     one_pass(house, verdicts)
-    assert done.state is record.State.DONE and done.message_id not in house.spool.entries
+    assert done.state is _format.State.DONE and done.message_id not in house.spool.entries
     assert mixed.pending_recipients() == [1] and mixed.failed_recipients() == [2]
     due = mixed.next_try
     house.stop()  # the notice was never queued
@@ -122,16 +122,16 @@ def test_hold_release_and_delete(tmp_path):
     again = RealHouse(tmp_path)
     (entry,) = again.spool.entries.values()
     again.advance(10_000)
-    assert entry.state is record.State.HOLD and not again.manager.active
+    assert entry.state is _format.State.HOLD and not again.manager.active
     again.manager.release(entry)
     again.advance(1)
     again.deliver_everything()
-    assert entry.state is record.State.DONE and not again.spool.entries
+    assert entry.state is _format.State.DONE and not again.spool.entries
     again.stop()
 
 
 def test_states_of_the_recording_spool_are_the_real_ones():
-    assert {state.name for state in State} <= {state.name for state in record.State}
+    assert {state.name for state in State} <= {state.name for state in _format.State}
 
 
 def test_a_success_that_was_not_yet_told_is_told_after_a_restart(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastrelay.borders import Envelope, Recipient, Status
-from fastrelay.queue._record import DELAY_TOLD, EXPANSION_TOLD, State
+from fastrelay.queue._format import DELAY_TOLD, EXPANSION_TOLD, State
 from fastrelay.queue.spool import Entry
 from support.queue_lab import Lab, envelope, outcome
 

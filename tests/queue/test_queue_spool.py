@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fastrelay.borders import Status
-from fastrelay.queue._record import CorruptRecord, live_objects
+from fastrelay.queue._format import CorruptRecord
+from fastrelay.queue._record import live_objects
 from fastrelay.queue.spool import Entry, SpoolLocked, State
 from support.queue_lab import MIB, Lab, envelope, outcome
 

@@ -28,7 +28,7 @@ from fastrelay.bounce.verdicts import Told, discard_text
 from fastrelay.log.maillog import MailLog
 from fastrelay.master.own_mail import OwnMail
 from fastrelay.master.retries import Retries
-from fastrelay.queue._record import DELAY_TOLD, EXPANSION_TOLD, CorruptRecord
+from fastrelay.queue._format import DELAY_TOLD, EXPANSION_TOLD, CorruptRecord
 from fastrelay.queue.spool import Spool
 
 Accepted = Callable[[Any, Notice, bytes], None]

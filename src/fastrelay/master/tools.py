@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastrelay.master.control import Item
 from fastrelay.queue import queue_id
-from fastrelay.queue._record import CorruptRecord, State
+from fastrelay.queue._format import CorruptRecord, State
 
 if TYPE_CHECKING:
     from fastrelay.master.worker import Worker

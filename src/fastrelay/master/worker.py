@@ -42,7 +42,7 @@ from fastrelay.qmgr.manager import QueueManager
 from fastrelay.qmgr.settings import QmgrSettings
 from fastrelay.qmgr.steady import SteadyClock
 from fastrelay.qmgr.surroundings import Surroundings
-from fastrelay.queue._record import CorruptRecord, State
+from fastrelay.queue._format import CorruptRecord, State
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Spool, SpoolLocked
 from fastrelay.smtpd.client_name import ClientNames

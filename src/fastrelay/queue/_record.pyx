@@ -10,7 +10,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.buffer cimport PyBUF_READ, PyBuffer_IsContiguous
 from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_GET_BUFFER
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
@@ -18,130 +18,22 @@ from fastrelay._bytes cimport (
     FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_free, buffer_init, buffer_reserve, bytes_ptr,
 )
 
-import enum
-
 from fastrelay.borders cimport Envelope, Outcome, Recipient
 from fastrelay.queue._checksum cimport checksum
+from fastrelay.queue._format cimport (
+    BATCH, BATCH_SIZE, BLOCK, COMMIT, CORRUPT, DATA, DELAY_TOLD, DONE, ENVELOPE, EXPANSION_TOLD, FORCED_EXPIRE,
+    HEADER, MAGIC, MAX_BATCH, MAX_RECIPIENTS, MORE, M_EXPANDED, M_FORCED, M_WARNED, OUTCOME, RELOCATED, REMOVED,
+    R_DEFERRED, R_SENT, SETTLED, STATE, S_ACTIVE, S_DEFERRED, S_DONE, S_HOLD, S_INCOMING, VERSION, fr_batch,
+    fr_commit, fr_envelope, fr_header, fr_outcome, fr_state, header_crc, header_ok,
+)
 from fastrelay.borders import Status
-
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-    #error "the queue's format is little-endian"
-    #endif
-    typedef struct __attribute__((packed)) {
-        uint16_t magic; uint8_t type; uint8_t flags; uint32_t length;
-        uint64_t sequence; uint64_t message; uint32_t payload_crc; uint32_t header_crc;
-    } fr_header;
-    typedef struct __attribute__((packed)) {
-        uint64_t number; uint64_t first; uint32_t bytes; uint32_t frames;
-        uint64_t durable_segment; uint64_t durable_offset; double time;
-    } fr_batch;
-    typedef struct __attribute__((packed)) { uint64_t bytes; uint32_t frames; uint32_t crc; } fr_commit;
-    typedef struct __attribute__((packed)) { double next_try; uint32_t tries; uint32_t state; } fr_state;
-    typedef struct __attribute__((packed)) {
-        uint8_t version; uint8_t state; uint16_t marks; uint32_t tries; uint32_t recipients; uint32_t flags;
-        double arrival; double next_try; uint64_t size; uint64_t notice_of;
-    } fr_envelope;
-    typedef struct __attribute__((packed)) {
-        uint32_t recipient; uint8_t status; uint8_t zero[3]; double setup; double transmission; uint16_t length[6];
-    } fr_outcome;
-    """
-    ctypedef struct fr_header:
-        uint16_t magic
-        uint8_t type
-        uint8_t flags
-        uint32_t length
-        uint64_t sequence
-        uint64_t message
-        uint32_t payload_crc
-        uint32_t header_crc
-    ctypedef struct fr_batch:
-        uint64_t number
-        uint64_t first
-        uint32_t bytes
-        uint32_t frames
-        uint64_t durable_segment
-        uint64_t durable_offset
-        double time
-    ctypedef struct fr_commit:
-        uint64_t bytes
-        uint32_t frames
-        uint32_t crc
-    ctypedef struct fr_state:
-        double next_try
-        uint32_t tries
-        uint32_t state
-    ctypedef struct fr_envelope:
-        uint8_t version
-        uint8_t state
-        uint16_t marks
-        uint32_t tries
-        uint32_t recipients
-        uint32_t flags
-        double arrival
-        double next_try
-        uint64_t size
-        uint64_t notice_of
-    ctypedef struct fr_outcome:
-        uint32_t recipient
-        uint8_t status
-        double setup
-        double transmission
-        uint16_t length[6]
+from fastrelay.queue._format import CorruptRecord, NewerFormat, State
 
 cdef enum:
-    _MAGIC = 0x5246
-    _HEADER = 32
-    _BLOCK = 4096
-    _BATCH_SIZE = 80  # header and payload of a BATCH frame
-    _MAX_PAYLOAD = 1 << 20
-    _MAX_BATCH = 4 << 20
-    _MAX_RECIPIENTS = 500000
-    _MAX_FIELD = 65535
-    _COPY_BELOW = 1024  # pieces shorter than this are copied: cheaper than an iovec
-    _NOTES_SIZE = 65536  # outcomes of one frame
-    _MAX_TEXT = 4096
-
-cdef enum:  # what is noted of a message beside its recipients' states
-    M_WARNED = 1  # its sender has been told of the delay
-    M_EXPANDED = 2  # its sender is to be told that aliases were expanded
-    M_FORCED = 4  # it expires with its next try (postsuper -e)
-
-cdef enum:  # stand in a list of recipients for the marks
-    _AS_WARNED = 0x7FFFFFFF
-    _AS_EXPANDED = 0x7FFFFFFE
-    _AS_FORCED = 0x7FFFFFFD
-
-cdef enum FrameType:
-    _BATCH = 1
-    _ENVELOPE = 2
-    _DATA = 3
-    _COMMIT = 4
-    _DONE = 5
-    _OUTCOME = 6
-    _SETTLED = 7
-    _STATE = 8
-    _REMOVED = 9
-    _CORRUPT = 10
-
-cdef enum:
-    _RELOCATED = 1  # flag of OUTCOME: belongs to the copy that is being read, not to the entry
-    _MORE = 2  # flag of ENVELOPE: continues the frame before
-    _VERSION = 1
-
-cdef enum:  # the values of State
-    S_INCOMING = 1
-    S_ACTIVE = 2
-    S_DEFERRED = 3
-    S_HOLD = 4
-    S_CORRUPT = 5
-    S_DONE = 6
-
-cdef enum:  # the values of borders.Status
-    R_SENT = 1
-    R_DEFERRED = 2
+    MAX_FIELD = 65535
+    COPY_BELOW = 1024  # pieces shorter than this are copied: cheaper than an iovec
+    NOTES_SIZE = 65536  # outcomes of one frame
+    MAX_TEXT = 4096
 
 cdef enum:
     TAG_PENDING = 1
@@ -159,12 +51,6 @@ cdef enum:
     TAG_RECIPIENT = 32
     TAG_OPTIONAL = 128
 
-MAGIC, HEADER, BLOCK, BATCH_SIZE, MAX_PAYLOAD, MAX_BATCH = _MAGIC, _HEADER, _BLOCK, _BATCH_SIZE, _MAX_PAYLOAD, _MAX_BATCH
-BATCH, ENVELOPE, DATA, COMMIT, DONE, OUTCOME = _BATCH, _ENVELOPE, _DATA, _COMMIT, _DONE, _OUTCOME
-SETTLED, STATE, REMOVED, CORRUPT, VERSION = _SETTLED, _STATE, _REMOVED, _CORRUPT, _VERSION
-DELAY_TOLD, EXPANSION_TOLD = _AS_WARNED, _AS_EXPANDED  # in lists of what a notice settles
-FORCED_EXPIRE = _AS_FORCED  # and of what an operator does
-
 cdef int _live = 0
 
 
@@ -173,35 +59,8 @@ def live_objects() -> int:
     return _live
 
 
-class CorruptRecord(Exception):
-    """What was read is not what was written."""
-
-
-class NewerFormat(Exception):
-    """Written by a later version: this one must not touch it."""
-
-
-class State(enum.IntEnum):
-    """See the table of states in docs/queue-format.md."""
-
-    INCOMING = S_INCOMING
-    ACTIVE = S_ACTIVE
-    DEFERRED = S_DEFERRED
-    HOLD = S_HOLD
-    CORRUPT = S_CORRUPT
-    DONE = S_DONE
-
-
 cdef tuple _states = (None, State.INCOMING, State.ACTIVE, State.DEFERRED, State.HOLD, State.CORRUPT, State.DONE)
 cdef tuple _statuses = (None, Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.EXPIRED)
-
-
-cdef inline uint32_t header_crc(const fr_header *h, uint64_t salt) noexcept nogil:
-    return checksum(checksum(0, &salt, 8), h, 28)
-
-
-cdef inline bint header_ok(const fr_header *h, uint64_t salt) noexcept nogil:
-    return h.magic == _MAGIC and h.length <= _MAX_PAYLOAD and h.header_crc == header_crc(h, salt)
 
 
 # --- bitmaps ------------------------------------------------------------------------------------
@@ -270,7 +129,7 @@ cdef class Entry:
         global _live
         if FASTRELAY_DEBUG:
             _live += 1
-        if recipients > _MAX_RECIPIENTS:
+        if recipients > MAX_RECIPIENTS:
             raise CorruptRecord("too many recipients")
         self.message_id, self.recipients, self.arrival, self.size = message_id, recipients, arrival, size
         self._state = S_INCOMING
@@ -325,13 +184,13 @@ cdef class Entry:
         """Would it change anything that a notice settles these?"""
         cdef uint32_t i
         for i in recipients:
-            if i == _AS_WARNED:
+            if i == DELAY_TOLD:
                 if not self.marks & M_WARNED:
                     return True
-            elif i == _AS_EXPANDED:
+            elif i == EXPANSION_TOLD:
                 if self.marks & M_EXPANDED:
                     return True
-            elif i == _AS_FORCED:
+            elif i == FORCED_EXPIRE:
                 if not self.marks & M_FORCED:
                     return True
             elif i < self.recipients and (test_bit(self.pending, i) or test_bit(self.failed, i)):
@@ -352,7 +211,7 @@ cdef class Entry:
         """These failed recipients end (None: all that failed); is the message DONE now?"""
         if recipients is None:
             memset(self.failed, 0, words(self.recipients) * 8)
-            self.sent(_AS_EXPANDED)
+            self.sent(EXPANSION_TOLD)
         else:
             for i in recipients:
                 self.sent(i)
@@ -389,11 +248,11 @@ cdef class Entry:
         if recipient < self.recipients:
             clear_bit(self.pending, recipient)
             clear_bit(self.failed, recipient)
-        elif recipient == _AS_WARNED:
+        elif recipient == DELAY_TOLD:
             self.marks |= M_WARNED
-        elif recipient == _AS_EXPANDED:
+        elif recipient == EXPANSION_TOLD:
             self.marks &= ~M_EXPANDED
-        elif recipient == _AS_FORCED:
+        elif recipient == FORCED_EXPIRE:
             self.marks |= M_FORCED
 
     cdef inline void by_hand(self, uint8_t state) noexcept:
@@ -427,7 +286,7 @@ cdef class Entry:
 
 cdef int put_field(ByteBuffer *b, uint8_t tag, bytes value) except -1:
     cdef uint32_t size = <uint32_t>len(value)
-    if len(value) > _MAX_FIELD:
+    if len(value) > MAX_FIELD:
         raise ValueError(f"field {tag} of {len(value)} bytes")
     if size:
         buffer_append(b, &tag, 1)
@@ -449,7 +308,7 @@ cdef int put_recipient(ByteBuffer *b, Recipient recipient, uint8_t tag) except -
     cdef Py_ssize_t total = len(address) + len(original) + len(orcpt)
     cdef uint8_t *at
     cdef uint16_t size
-    if len(address) > _MAX_FIELD or len(original) > _MAX_FIELD or len(orcpt) > _MAX_FIELD:
+    if len(address) > MAX_FIELD or len(original) > MAX_FIELD or len(orcpt) > MAX_FIELD:
         raise ValueError(f"recipient of {total} bytes")
     buffer_reserve(b, 12 + total)
     at = b.data + b.size
@@ -479,10 +338,10 @@ cdef int put_envelope(ByteBuffer *b, Envelope envelope, Entry entry, settles, ui
     cdef list recipients = envelope.recipients
     cdef uint8_t tag = TAG_SETTLES
     cdef uint32_t size, index
-    if len(recipients) > _MAX_RECIPIENTS:
+    if len(recipients) > MAX_RECIPIENTS:
         raise ValueError(f"{len(recipients)} recipients")
     memset(&fixed, 0, sizeof(fixed))
-    fixed.version, fixed.state = _VERSION, state
+    fixed.version, fixed.state = VERSION, state
     fixed.recipients, fixed.flags = <uint32_t>len(recipients), envelope.flags
     fixed.arrival, fixed.size, fixed.notice_of = envelope.arrival, envelope.size, envelope.notice_of
     fixed.marks = M_EXPANDED if envelope.expanded else 0
@@ -555,9 +414,9 @@ cdef int read_fixed(fr_envelope *fixed, const uint8_t *data, Py_ssize_t size) ex
     if size < <Py_ssize_t>sizeof(fr_envelope):
         raise CorruptRecord("short envelope")
     memcpy(fixed, data, sizeof(fr_envelope))
-    if fixed.version != _VERSION:
+    if fixed.version != VERSION:
         raise NewerFormat(f"envelope of version {fixed.version}")
-    if fixed.recipients > _MAX_RECIPIENTS or not S_INCOMING <= fixed.state <= S_DONE:
+    if fixed.recipients > MAX_RECIPIENTS or not S_INCOMING <= fixed.state <= S_DONE:
         raise CorruptRecord("an envelope's fixed part")
     return 0
 
@@ -654,7 +513,7 @@ cdef int put_outcome(ByteBuffer *b, Outcome outcome) except -1:
     fixed.recipient, fixed.status = outcome.recipient, outcome.status
     fixed.setup, fixed.transmission = outcome.setup_delay, outcome.transmission_delay
     for value in texts:
-        fixed.length[i] = <uint16_t>min(len(value), _MAX_TEXT)
+        fixed.length[i] = <uint16_t>min(len(value), MAX_TEXT)
         i += 1
     buffer_append(b, <bytes_ptr>&fixed, sizeof(fixed))
     i = 0
@@ -803,8 +662,8 @@ cdef class Record:
         self.frame_count += 1
         self.running_crc = self.running_length = 0
         memset(&header, 0, sizeof(header))
-        header.magic, header.type, header.flags, header.message = _MAGIC, type, flags, message
-        self.put_inside(<bytes_ptr>&header, _HEADER)
+        header.magic, header.type, header.flags, header.message = MAGIC, type, flags, message
+        self.put_inside(<bytes_ptr>&header, HEADER)
         return 0
 
     cdef Piece *new_piece(self) except NULL:
@@ -840,7 +699,7 @@ cdef class Record:
         cdef Piece *piece
         self.running_crc = checksum(self.running_crc, data, size)
         self.running_length += <uint32_t>size
-        if size < _COPY_BELOW:
+        if size < COPY_BELOW:
             return self.put_inside(<bytes_ptr>data, size)
         piece = self.new_piece()
         piece.outside, piece.offset, piece.size = data, 0, size
@@ -850,13 +709,13 @@ cdef class Record:
         cdef Frame *frame = &self.frames[self.frame_count - 1]
         cdef fr_header *header = <fr_header *>(self.small.data + frame.header)
         header.length, header.payload_crc = length, crc
-        frame.size = _HEADER + length
+        frame.size = HEADER + length
         self.size += frame.size
         return 0
 
     cdef int close_inside(self) except -1:
         """Close a frame whose whole payload is in `small`."""
-        cdef Py_ssize_t at = self.frames[self.frame_count - 1].header + _HEADER
+        cdef Py_ssize_t at = self.frames[self.frame_count - 1].header + HEADER
         cdef uint32_t length = <uint32_t>(self.small.size - at)
         return self.close(checksum(0, self.small.data + at, length), length)
 
@@ -871,7 +730,7 @@ cdef class Record:
     ) except -1:
         cdef Py_ssize_t at, size, pos
         cdef bytes whole
-        self.open(_ENVELOPE, 0, message)
+        self.open(ENVELOPE, 0, message)
         at = self.small.size
         put_envelope(&self.small, envelope, copied, settles, state)
         size = self.small.size - at
@@ -882,7 +741,7 @@ cdef class Record:
         self.small.size = at
         for pos in range(0, size, chunk):
             if pos:
-                self.open(_ENVELOPE, _MORE, message)
+                self.open(ENVELOPE, MORE, message)
             self.put_inside(<bytes_ptr>PyBytes_AS_STRING(whole) + pos, min(chunk, size - pos))
             self.close_inside()
         return 0
@@ -911,7 +770,7 @@ cdef class Record:
                     self.close(self.running_crc, self.running_length)
                     opened = False
                 if not opened:
-                    self.open(_DATA, 0, message)
+                    self.open(DATA, 0, message)
                     opened = True
                 step = min(size, chunk - self.running_length)
                 self.put_body(data, step)
@@ -929,22 +788,22 @@ cdef class Record:
             header = <fr_header *>(self.small.data + self.frames[i].header)
             crc = checksum(crc, &header.payload_crc, 4)
         commit.bytes, commit.frames, commit.crc = total, self.frame_count, crc
-        return self.put_frame(_COMMIT, 0, message, <bytes_ptr>&commit, sizeof(commit))
+        return self.put_frame(COMMIT, 0, message, <bytes_ptr>&commit, sizeof(commit))
 
     cdef int put_outcomes(self, Entry entry, outcomes, uint8_t flags) except -1:
-        """OUTCOME frames of at most _NOTES_SIZE."""
+        """OUTCOME frames of at most NOTES_SIZE."""
         cdef fr_state fixed
         cdef list group = []
         fixed.next_try, fixed.tries, fixed.state = entry.next_try, entry.tries, entry._state
         cdef Py_ssize_t at
-        self.open(_OUTCOME, flags, entry.message_id)
+        self.open(OUTCOME, flags, entry.message_id)
         self.put_inside(<bytes_ptr>&fixed, sizeof(fixed))
         for outcome in outcomes:
-            if self.small.size - self.frames[self.frame_count - 1].header > _NOTES_SIZE:
+            if self.small.size - self.frames[self.frame_count - 1].header > NOTES_SIZE:
                 self.close_inside()
                 self.add_noted(entry, group)
                 group = []
-                self.open(_OUTCOME, flags, entry.message_id)
+                self.open(OUTCOME, flags, entry.message_id)
                 self.put_inside(<bytes_ptr>&fixed, sizeof(fixed))
             at = self.small.size
             put_outcome(&self.small, outcome)
@@ -990,10 +849,10 @@ cdef class Record:
                 entry._state = S_DEFERRED
                 entry.tries += 1
         if not other and entry.close():
-            self.put_frame(_DONE, 0, entry.message_id, NULL, 0)
+            self.put_frame(DONE, 0, entry.message_id, NULL, 0)
             return True
         if sent:
-            self.add_list(_DONE, entry.message_id, sent)
+            self.add_list(DONE, entry.message_id, sent)
         if other or next_try > 0.0:
             self.put_outcomes(entry, other, 0)
         return entry.close()
@@ -1015,7 +874,7 @@ cdef class Record:
         entry.next_try = next_try
         entry.by_hand(<uint8_t>state)
         fixed.next_try, fixed.tries, fixed.state = next_try, entry.tries, state
-        self.put_frame(_STATE, 0, entry.message_id, <bytes_ptr>&fixed, sizeof(fixed))
+        self.put_frame(STATE, 0, entry.message_id, <bytes_ptr>&fixed, sizeof(fixed))
 
     def add_end(self, Entry entry, uint8_t type) -> None:
         """REMOVED or CORRUPT, and DONE for settled messages: nothing of it is left."""
@@ -1025,7 +884,7 @@ cdef class Record:
 
     def add_lost(self, uint64_t message) -> None:
         """CORRUPT, for a message that has no entry."""
-        self.put_frame(_CORRUPT, 0, message, NULL, 0)
+        self.put_frame(CORRUPT, 0, message, NULL, 0)
 
     def written_notes(self) -> list:
         """(entry, outcomes) whose frames are durable; their positions are in the entries now."""
@@ -1083,7 +942,7 @@ def copy_record(Entry entry, envelope, notes, content, Py_ssize_t chunk) -> Reco
     record.entry, record.relocation = entry, True
     record.put_envelope(entry.message_id, envelope, entry, (), S_INCOMING, chunk)
     if notes:
-        record.put_outcomes(entry, notes, _RELOCATED)
+        record.put_outcomes(entry, notes, RELOCATED)
     total = record.put_content(entry.message_id, content, chunk)
     record.put_commit(entry.message_id, total)
     return record
@@ -1091,7 +950,7 @@ def copy_record(Entry entry, envelope, notes, content, Py_ssize_t chunk) -> Reco
 
 # --- batches: what is written at once -----------------------------------------------------------
 
-_zeros = bytes(_BLOCK)
+_zeros = bytes(BLOCK)
 
 
 @cython.final
@@ -1100,7 +959,7 @@ cdef class Batch:
 
     cdef fr_header head
     cdef fr_batch body
-    cdef unsigned char start[_BATCH_SIZE]
+    cdef unsigned char start[BATCH_SIZE]
     cdef readonly uint64_t segment
     cdef readonly uint64_t offset
     cdef uint64_t salt
@@ -1117,11 +976,11 @@ cdef class Batch:
     ):
         memset(&self.head, 0, sizeof(self.head))
         self.segment, self.offset, self.salt = segment, offset, salt
-        self.room, self.used = min(room, _MAX_BATCH), _BATCH_SIZE
+        self.room, self.used = min(room, MAX_BATCH), BATCH_SIZE
         self.body.number, self.body.first = number, first
         self.body.durable_segment, self.body.durable_offset = durable
         self.sequence, self.frames = first + 1, 1
-        self.buffers, self.records = [PyMemoryView_FromMemory(<char *>self.start, _BATCH_SIZE, PyBUF_READ)], []
+        self.buffers, self.records = [PyMemoryView_FromMemory(<char *>self.start, BATCH_SIZE, PyBUF_READ)], []
 
     @property
     def number(self) -> int:
@@ -1130,7 +989,7 @@ cdef class Batch:
     @property
     def size(self) -> int:
         """With the padding."""
-        return (self.used + _BLOCK - 1) & ~(<Py_ssize_t>_BLOCK - 1)
+        return (self.used + BLOCK - 1) & ~(<Py_ssize_t>BLOCK - 1)
 
     @property
     def empty(self) -> bool:
@@ -1193,14 +1052,14 @@ cdef class Batch:
         """Write the BATCH frame; the buffers, padded to whole blocks."""
         cdef Py_ssize_t padding = self.size - self.used
         self.body.bytes, self.body.frames, self.body.time = <uint32_t>self.used, self.frames, time
-        self.head.magic, self.head.type = _MAGIC, _BATCH
+        self.head.magic, self.head.type = MAGIC, BATCH
         self.head.length, self.head.sequence = sizeof(fr_batch), self.body.first
         self.head.payload_crc = checksum(0, &self.body, sizeof(fr_batch))
         self.head.header_crc = header_crc(&self.head, self.salt)
-        memcpy(self.start, &self.head, _HEADER)
-        memcpy(self.start + _HEADER, &self.body, sizeof(fr_batch))
+        memcpy(self.start, &self.head, HEADER)
+        memcpy(self.start + HEADER, &self.body, sizeof(fr_batch))
         if padding:
-            self.buffers.append(_zeros if padding == _BLOCK else memoryview(_zeros)[:padding])
+            self.buffers.append(_zeros if padding == BLOCK else memoryview(_zeros)[:padding])
         return self.buffers
 
 
@@ -1210,28 +1069,28 @@ def frame_at(const unsigned char[::1] data, Py_ssize_t pos, uint64_t salt):
     """(type, flags, length, message, payload is whole and right), or None: no frame begins there."""
     cdef fr_header header
     cdef bint right = False
-    if pos < 0 or data.shape[0] - pos < _HEADER:
+    if pos < 0 or data.shape[0] - pos < HEADER:
         return None
-    memcpy(&header, &data[pos], _HEADER)
+    memcpy(&header, &data[pos], HEADER)
     if not header_ok(&header, salt):
         return None
-    if <Py_ssize_t>header.length <= data.shape[0] - pos - _HEADER:
-        right = header.payload_crc == checksum(0, &data[pos] + _HEADER, header.length)
+    if <Py_ssize_t>header.length <= data.shape[0] - pos - HEADER:
+        right = header.payload_crc == checksum(0, &data[pos] + HEADER, header.length)
     return header.type, header.flags, header.length, header.message, right
 
 
 cdef bint batch_ok(const uint8_t *at, Py_ssize_t left, uint64_t salt, fr_batch *body) noexcept nogil:
     """Does a BATCH frame begin here, whose batch can be in what is left?"""
     cdef fr_header header
-    if left < _BATCH_SIZE:
+    if left < BATCH_SIZE:
         return False
-    memcpy(&header, at, _HEADER)
-    if header.magic != _MAGIC or header.type != _BATCH or header.length != sizeof(fr_batch):
+    memcpy(&header, at, HEADER)
+    if header.magic != MAGIC or header.type != BATCH or header.length != sizeof(fr_batch):
         return False
-    if not header_ok(&header, salt) or header.payload_crc != checksum(0, at + _HEADER, header.length):
+    if not header_ok(&header, salt) or header.payload_crc != checksum(0, at + HEADER, header.length):
         return False
-    memcpy(body, at + _HEADER, sizeof(fr_batch))
-    return _BATCH_SIZE <= body.bytes <= _MAX_BATCH and body.first == header.sequence
+    memcpy(body, at + HEADER, sizeof(fr_batch))
+    return BATCH_SIZE <= body.bytes <= MAX_BATCH and body.first == header.sequence
 
 
 @cython.final
@@ -1261,7 +1120,7 @@ cdef class Replay:
             return None
         if body.number <= self.number:
             return None
-        return body.number, body.first, (body.bytes + _BLOCK - 1) & ~(_BLOCK - 1), (body.durable_segment, body.durable_offset)
+        return body.number, body.first, (body.bytes + BLOCK - 1) & ~(BLOCK - 1), (body.durable_segment, body.durable_offset)
 
     def find(self, const unsigned char[::1] data, Py_ssize_t pos, Py_ssize_t end, uint64_t salt) -> int:
         """Where the next batch begins, at or after `pos`; -1: nowhere."""
@@ -1270,7 +1129,7 @@ cdef class Replay:
         while pos < end:
             if batch_ok(&data[pos], data.shape[0] - pos, salt, &body) and body.number > self.number:
                 return pos
-            pos += _BLOCK
+            pos += BLOCK
         return -1
 
     def whole(self, const unsigned char[::1] data, Py_ssize_t pos, uint64_t salt) -> bool:
@@ -1283,15 +1142,15 @@ cdef class Replay:
         if not batch_ok(&data[pos], data.shape[0] - pos, salt, &body) or <Py_ssize_t>body.bytes > data.shape[0] - pos:
             return False
         end, sequence = pos + body.bytes, body.first
-        while end - pos >= _HEADER:
-            memcpy(&header, &data[pos], _HEADER)
+        while end - pos >= HEADER:
+            memcpy(&header, &data[pos], HEADER)
             if not header_ok(&header, salt) or header.sequence != sequence:
                 return False
-            if <Py_ssize_t>header.length > end - pos - _HEADER:
+            if <Py_ssize_t>header.length > end - pos - HEADER:
                 return False
-            if header.payload_crc != checksum(0, &data[pos] + _HEADER, header.length):
+            if header.payload_crc != checksum(0, &data[pos] + HEADER, header.length):
                 return False
-            pos += _HEADER + header.length
+            pos += HEADER + header.length
             sequence += 1
             frames += 1
         return pos == end and frames == body.frames
@@ -1301,14 +1160,14 @@ cdef class Replay:
         cdef fr_batch body
         cdef fr_header header
         cdef Py_ssize_t end
-        memcpy(&body, &data[pos] + _HEADER, sizeof(body))
+        memcpy(&body, &data[pos] + HEADER, sizeof(body))
         if body.first != self.sequence + 1:
             self.gap()
         end = pos + body.bytes
         while pos < end:
-            memcpy(&header, &data[pos], _HEADER)
-            self.frame(&header, &data[pos] + _HEADER, segment << 32 | <uint64_t>pos)
-            pos += _HEADER + header.length
+            memcpy(&header, &data[pos], HEADER)
+            self.frame(&header, &data[pos] + HEADER, segment << 32 | <uint64_t>pos)
+            pos += HEADER + header.length
         self.sequence, self.number = body.first + body.frames - 1, body.number
 
     def salvage(self, const unsigned char[::1] data, Py_ssize_t pos, Py_ssize_t end, uint64_t salt, uint64_t segment) -> None:
@@ -1316,25 +1175,25 @@ cdef class Replay:
         cdef fr_header header
         cdef fr_batch body
         end = min(end, data.shape[0])
-        while end - pos >= _HEADER:
-            memcpy(&header, &data[pos], _HEADER)
+        while end - pos >= HEADER:
+            memcpy(&header, &data[pos], HEADER)
             if (
-                header.magic != _MAGIC or not header_ok(&header, salt) or header.sequence <= self.sequence
-                or <Py_ssize_t>header.length > end - pos - _HEADER
+                header.magic != MAGIC or not header_ok(&header, salt) or header.sequence <= self.sequence
+                or <Py_ssize_t>header.length > end - pos - HEADER
             ):
                 pos += 1
                 continue
             if header.sequence != self.sequence + 1:
                 self.gap()
             self.sequence = header.sequence
-            if header.payload_crc != checksum(0, &data[pos] + _HEADER, header.length):
+            if header.payload_crc != checksum(0, &data[pos] + HEADER, header.length):
                 self.lost(&header)
-            elif header.type == _BATCH:
-                memcpy(&body, &data[pos] + _HEADER, sizeof(body))
+            elif header.type == BATCH:
+                memcpy(&body, &data[pos] + HEADER, sizeof(body))
                 self.number = max(self.number, body.number)
             else:
-                self.frame(&header, &data[pos] + _HEADER, segment << 32 | <uint64_t>pos)
-            pos += _HEADER + header.length
+                self.frame(&header, &data[pos] + HEADER, segment << 32 | <uint64_t>pos)
+            pos += HEADER + header.length
 
     def gap(self) -> None:
         """Frames are missing: the message that is being read, if any, is not whole."""
@@ -1354,30 +1213,30 @@ cdef class Replay:
 
     cdef int lost(self, const fr_header *header) except -1:
         """A frame whose header is right and whose payload is not."""
-        if header.type == _ENVELOPE or header.type == _DATA or header.type == _COMMIT:
-            if self.copy is not None and self.message == header.message and header.type == _DATA:
+        if header.type == ENVELOPE or header.type == DATA or header.type == COMMIT:
+            if self.copy is not None and self.message == header.message and header.type == DATA:
                 self.broken = True
             elif header.message not in self.entries:
                 self.damaged[header.message] = "its contents are damaged"
-        elif header.type != _BATCH:
+        elif header.type != BATCH:
             self.repeats.append(header.message)
         return 0
 
     cdef int frame(self, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
         cdef Entry entry
-        if header.type == _BATCH:
+        if header.type == BATCH:
             return 0
         try:
-            if not _BATCH <= header.type <= _CORRUPT:
+            if not BATCH <= header.type <= CORRUPT:
                 raise NewerFormat(f"frame of type {header.type}")
-            if header.type == _ENVELOPE:
+            if header.type == ENVELOPE:
                 return self.envelope(header, payload, position)
-            if header.type == _DATA or header.type == _COMMIT or header.flags & _RELOCATED:
+            if header.type == DATA or header.type == COMMIT or header.flags & RELOCATED:
                 return self.rest(header, payload, position)
             entry = self.entries.get(header.message)
-            if header.type == _CORRUPT or header.type == _REMOVED:
+            if header.type == CORRUPT or header.type == REMOVED:
                 self.damaged.pop(header.message, None)
-            elif header.type == _DONE and not header.length:
+            elif header.type == DONE and not header.length:
                 self.damaged.pop(header.message, None)
             if entry is not None and self.outcome(entry, header, payload, position):
                 del self.entries[header.message]
@@ -1387,7 +1246,7 @@ cdef class Replay:
 
     cdef int envelope(self, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
         cdef fr_envelope fixed
-        if header.flags & _MORE:
+        if header.flags & MORE:
             return self.rest(header, payload, position)
         self.drop_copy()
         self.copy = read_entry(header.message, payload, header.length)
@@ -1403,28 +1262,28 @@ cdef class Replay:
     cdef int count(self, const fr_header *header, uint32_t frames) except -1:
         self.frames += frames
         self.crc = checksum(self.crc, &header.payload_crc, 4)
-        self.copy.stored += _HEADER + header.length
+        self.copy.stored += HEADER + header.length
         return 0
 
     cdef int rest(self, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
         """DATA, the OUTCOMEs of a copy, COMMIT."""
         cdef fr_commit commit
         if self.copy is None or self.message != header.message:
-            if header.type == _COMMIT and header.message not in self.entries:
+            if header.type == COMMIT and header.message not in self.entries:
                 self.damaged[header.message] = "its envelope is missing"
             return 0
-        if header.type == _COMMIT:
+        if header.type == COMMIT:
             memset(&commit, 0, sizeof(commit))
             memcpy(&commit, payload, min(<Py_ssize_t>header.length, <Py_ssize_t>sizeof(commit)))
-            self.copy.stored += _HEADER + header.length
+            self.copy.stored += HEADER + header.length
             if commit.bytes == self.bytes_read and commit.frames == self.frames and commit.crc == self.crc:
                 self.commit()
             else:
                 self.broken = True
             return self.drop_copy()
-        if header.type == _DATA:
+        if header.type == DATA:
             self.bytes_read += header.length
-        elif header.type == _OUTCOME:
+        elif header.type == OUTCOME:
             self.outcome_notes(self.copy, payload, header.length, position)
         return self.count(header, 1)
 
@@ -1450,12 +1309,12 @@ cdef class Replay:
     cdef bint outcome(self, Entry entry, const fr_header *header, const uint8_t *payload, uint64_t position) except -1:
         """Take a frame about an entry; is the message DONE?"""
         cdef fr_state fixed
-        if header.type == _REMOVED or header.type == _CORRUPT or (header.type == _DONE and not header.length):
+        if header.type == REMOVED or header.type == CORRUPT or (header.type == DONE and not header.length):
             entry.finish()
-        elif header.type == _DONE or header.type == _SETTLED:
+        elif header.type == DONE or header.type == SETTLED:
             for i in read_indices(payload, header.length):
                 entry.sent(i)
-        elif header.type == _OUTCOME or header.type == _STATE:
+        elif header.type == OUTCOME or header.type == STATE:
             if header.length < sizeof(fixed):
                 raise CorruptRecord("short state")
             memcpy(&fixed, payload, sizeof(fixed))
@@ -1464,7 +1323,7 @@ cdef class Replay:
                 entry._state = fixed.state
             elif fixed.state == S_ACTIVE:
                 entry._state = S_DEFERRED if fixed.tries else S_INCOMING
-            if header.type == _STATE:
+            if header.type == STATE:
                 entry.by_hand(entry._state)
             else:
                 self.outcome_notes(entry, payload, header.length, position)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fastrelay.borders import Envelope, Outcome
-from fastrelay.queue._record import (
+from fastrelay.queue._format import (
     BATCH,
     BLOCK,
     COMMIT,
@@ -21,11 +21,8 @@ from fastrelay.queue._record import (
     MAX_PAYLOAD,
     OUTCOME,
     CorruptRecord,
-    Entry,
-    decode_envelope,
-    decode_outcomes,
-    frame_at,
 )
+from fastrelay.queue._record import Entry, decode_envelope, decode_outcomes, frame_at
 from fastrelay.queue.files import Files
 from fastrelay.queue.segment import Segment
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from fastrelay.queue._checksum import crc32c
-from fastrelay.queue._record import BLOCK, VERSION, CorruptRecord, NewerFormat
+from fastrelay.queue._format import BLOCK, VERSION, CorruptRecord, NewerFormat
 from fastrelay.queue.files import Files, write_all
 
 _MAGIC = b"FRSEG\r\n\x1a"

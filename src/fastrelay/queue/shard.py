@@ -11,7 +11,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from fastrelay.queue._record import BATCH_SIZE, BLOCK, MAX_BATCH, MAX_PAYLOAD, Batch, Record
+from fastrelay.queue._format import BATCH_SIZE, BLOCK, MAX_BATCH, MAX_PAYLOAD
+from fastrelay.queue._record import Batch, Record
 from fastrelay.queue.files import Buffer, Files, write_all
 from fastrelay.queue.segment import Segment, file_name
 

@@ -15,19 +15,17 @@ from typing import TypeVar
 
 from fastrelay.borders import Content, Envelope, Outcome, Status
 from fastrelay.queue import queue_id
-from fastrelay.queue._index import Index
-from fastrelay.queue._record import (
+from fastrelay.queue._format import (
     CORRUPT,
     FORCED_EXPIRE,
     REMOVED,
     SETTLED,
     CorruptRecord,
-    Entry,
     NewerFormat,
-    Record,
     State,
-    message_record,
 )
+from fastrelay.queue._index import Index
+from fastrelay.queue._record import Entry, Record, message_record
 from fastrelay.queue.commit import Committer
 from fastrelay.queue.compact import Cleaner
 from fastrelay.queue.files import FILES, Files
