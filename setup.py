@@ -34,6 +34,7 @@ COMPILED = [
     "tables._sorter",
     "tables._source",
     "queue._checksum",
+    "queue._entry",
     "queue._filesystem",
     "queue._format",
     "queue._index",

@@ -27,6 +27,7 @@ COUNTED = [
     "fastrelay.rewrite._address",
     "fastrelay.tables._lmdb",
     "fastrelay.tables._regex",
+    "fastrelay.queue._entry",
     "fastrelay.queue._record",
     "fastrelay.delivery._dialogue",
     "fastrelay.delivery._replies",

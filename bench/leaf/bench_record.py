@@ -8,7 +8,8 @@ import pytest
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
 from fastrelay.queue import _checksum, _record
-from fastrelay.queue._record import Batch, Entry, Record, message_record
+from fastrelay.queue._entry import Entry
+from fastrelay.queue._record import Batch, Record, message_record
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from reference import record_reference as reference

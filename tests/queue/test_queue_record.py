@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
 from fastrelay.queue import _checksum, _record
+from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import CorruptRecord, NewerFormat
-from fastrelay.queue._record import Batch, Entry, Record, message_record
+from fastrelay.queue._record import Batch, Record, message_record
 from reference import record_reference as reference
 
 short = st.binary(max_size=60)

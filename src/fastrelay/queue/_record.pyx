@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.buffer cimport PyBUF_READ, PyBuffer_IsContiguous
 from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_GET_BUFFER
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from fastrelay._bytes cimport (
@@ -19,15 +19,17 @@ from fastrelay._bytes cimport (
 )
 
 from fastrelay.borders cimport Envelope, Outcome, Recipient
+from fastrelay.queue._bits cimport clear_beyond, words
 from fastrelay.queue._checksum cimport checksum
+from fastrelay.queue._entry cimport Entry
 from fastrelay.queue._format cimport (
-    BATCH, BATCH_SIZE, BLOCK, COMMIT, CORRUPT, DATA, DELAY_TOLD, DONE, ENVELOPE, EXPANSION_TOLD, FORCED_EXPIRE,
-    HEADER, MAGIC, MAX_BATCH, MAX_RECIPIENTS, MORE, M_EXPANDED, M_FORCED, M_WARNED, OUTCOME, RELOCATED, REMOVED,
-    R_DEFERRED, R_SENT, SETTLED, STATE, S_ACTIVE, S_DEFERRED, S_DONE, S_HOLD, S_INCOMING, VERSION, fr_batch,
-    fr_commit, fr_envelope, fr_header, fr_outcome, fr_state, header_crc, header_ok,
+    BATCH, BATCH_SIZE, BLOCK, COMMIT, CORRUPT, DATA, DONE, ENVELOPE, HEADER, MAGIC, MAX_BATCH, MAX_RECIPIENTS, MORE,
+    M_EXPANDED, OUTCOME, RELOCATED, REMOVED, R_DEFERRED, R_SENT, SETTLED, STATE, S_ACTIVE, S_DEFERRED, S_DONE,
+    S_HOLD, S_INCOMING, VERSION, fr_batch, fr_commit, fr_envelope, fr_header, fr_outcome, fr_state, header_crc,
+    header_ok,
 )
 from fastrelay.borders import Status
-from fastrelay.queue._format import CorruptRecord, NewerFormat, State
+from fastrelay.queue._format import CorruptRecord, NewerFormat
 
 cdef enum:
     MAX_FIELD = 65535
@@ -55,231 +57,11 @@ cdef int _live = 0
 
 
 def live_objects() -> int:
-    """Entries and records that are alive; counted in debug builds only."""
+    """Records that are alive; counted in debug builds only."""
     return _live
 
 
-cdef tuple _states = (None, State.INCOMING, State.ACTIVE, State.DEFERRED, State.HOLD, State.CORRUPT, State.DONE)
 cdef tuple _statuses = (None, Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.EXPIRED)
-
-
-# --- bitmaps ------------------------------------------------------------------------------------
-
-cdef inline Py_ssize_t words(uint32_t count) noexcept nogil:
-    return (<Py_ssize_t>count + 63) >> 6
-
-
-cdef inline bint test_bit(const uint64_t *bits, uint32_t i) noexcept nogil:
-    return (bits[i >> 6] >> (i & 63)) & 1
-
-
-cdef inline void clear_bit(uint64_t *bits, uint32_t i) noexcept nogil:
-    bits[i >> 6] &= ~(<uint64_t>1 << (i & 63))
-
-
-cdef inline void set_bit(uint64_t *bits, uint32_t i) noexcept nogil:
-    bits[i >> 6] |= <uint64_t>1 << (i & 63)
-
-
-cdef inline bint is_empty(const uint64_t *bits, uint32_t count) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(words(count)):
-        if bits[i]:
-            return False
-    return True
-
-
-cdef inline void clear_beyond(uint64_t *bits, uint32_t count) noexcept nogil:
-    """A bit that stands for no recipient would keep a message for ever."""
-    if count & 63:
-        bits[count >> 6] &= (<uint64_t>1 << (count & 63)) - 1
-
-
-cdef list bits_set(const uint64_t *bits, uint32_t count):
-    cdef uint32_t i
-    return [i for i in range(count) if test_bit(bits, i)]
-
-
-# --- the index entry ----------------------------------------------------------------------------
-
-@cython.final
-@cython.freelist(256)
-cdef class Entry:
-    """A queued message in the index: all that is known of it without reading the log."""
-
-    cdef readonly uint64_t message_id
-    cdef readonly uint64_t size
-    cdef readonly double arrival
-    cdef public double next_try
-    cdef readonly uint32_t tries
-    cdef readonly uint32_t recipients
-    cdef public uint32_t segment  # number, low 32 bits suffice for 2**58 bytes
-    cdef public uint32_t offset
-    cdef public uint64_t stored  # bytes of the message's frames
-    cdef uint8_t _state
-    cdef uint8_t marks
-    cdef uint64_t *pending
-    cdef uint64_t *failed
-    cdef uint64_t *notes  # a recipient's last OUTCOME frame: segment << 32 | offset
-    cdef uint64_t one_pending
-    cdef uint64_t one_failed
-    cdef uint64_t one_note
-
-    def __cinit__(self, uint64_t message_id, uint32_t recipients, double arrival=0.0, uint64_t size=0):
-        global _live
-        if FASTRELAY_DEBUG:
-            _live += 1
-        if recipients > MAX_RECIPIENTS:
-            raise CorruptRecord("too many recipients")
-        self.message_id, self.recipients, self.arrival, self.size = message_id, recipients, arrival, size
-        self._state = S_INCOMING
-        self.pending, self.failed = &self.one_pending, &self.one_failed
-        if recipients > 64:
-            self.pending = <uint64_t *>calloc(words(recipients) * 2, 8)
-            if self.pending == NULL:
-                raise MemoryError
-            self.failed = self.pending + words(recipients)
-        cdef uint32_t i
-        for i in range(recipients):
-            set_bit(self.pending, i)
-
-    def __dealloc__(self):
-        global _live
-        if FASTRELAY_DEBUG:
-            _live -= 1
-        if self.pending != &self.one_pending:
-            free(self.pending)
-        if self.notes != &self.one_note:
-            free(self.notes)
-
-    def __repr__(self) -> str:
-        return f"<Entry {self.message_id:X} {self.state.name} {self.pending_recipients()}>"
-
-    @property
-    def state(self):
-        return _states[self._state]
-
-    @state.setter
-    def state(self, int value):
-        if not S_INCOMING <= value <= S_DONE:
-            raise ValueError(value)
-        self._state = value
-
-    @property
-    def warned(self) -> bool:
-        """Has the sender been told of the delay?"""
-        return bool(self.marks & M_WARNED)
-
-    @property
-    def owes_expansion(self) -> bool:
-        """Is the sender to be told that aliases were expanded?"""
-        return bool(self.marks & M_EXPANDED)
-
-    @property
-    def forced_expire(self) -> bool:
-        """Is it to go back to its sender with its next try?"""
-        return bool(self.marks & M_FORCED)
-
-    def changed_by(self, recipients) -> bool:
-        """Would it change anything that a notice settles these?"""
-        cdef uint32_t i
-        for i in recipients:
-            if i == DELAY_TOLD:
-                if not self.marks & M_WARNED:
-                    return True
-            elif i == EXPANSION_TOLD:
-                if self.marks & M_EXPANDED:
-                    return True
-            elif i == FORCED_EXPIRE:
-                if not self.marks & M_FORCED:
-                    return True
-            elif i < self.recipients and (test_bit(self.pending, i) or test_bit(self.failed, i)):
-                return True
-        return False
-
-    def is_pending(self, uint32_t recipient) -> bool:
-        return recipient < self.recipients and test_bit(self.pending, recipient)
-
-    def pending_recipients(self) -> list:
-        return bits_set(self.pending, self.recipients)
-
-    def failed_recipients(self) -> list:
-        """Those that are done, and whose notice is not yet queued: bounced, expired, or sent with a notice due."""
-        return bits_set(self.failed, self.recipients)
-
-    def settled(self, recipients=None) -> bool:
-        """These failed recipients end (None: all that failed); is the message DONE now?"""
-        if recipients is None:
-            memset(self.failed, 0, words(self.recipients) * 8)
-            self.sent(EXPANSION_TOLD)
-        else:
-            for i in recipients:
-                self.sent(i)
-        return self.close()
-
-    def note(self, uint32_t recipient, uint64_t position) -> None:
-        """Its last OUTCOME frame is at `position`."""
-        self.set_note(recipient, position)
-
-    def note_positions(self) -> dict:
-        """Position of a frame -> the recipients whose last outcome it holds."""
-        cdef dict found = {}
-        cdef uint32_t i
-        if self.notes != NULL:
-            for i in range(self.recipients):
-                if self.notes[i] and (test_bit(self.pending, i) or test_bit(self.failed, i)):
-                    found.setdefault(self.notes[i], []).append(i)
-        return found
-
-    cdef int set_note(self, uint32_t recipient, uint64_t position) except -1:
-        if recipient >= self.recipients:
-            return 0
-        if self.notes == NULL:
-            if self.recipients == 1:
-                self.notes = &self.one_note
-            else:
-                self.notes = <uint64_t *>calloc(self.recipients, 8)
-                if self.notes == NULL:
-                    raise MemoryError
-        self.notes[recipient] = position
-        return 0
-
-    cdef inline void sent(self, uint32_t recipient) noexcept:
-        if recipient < self.recipients:
-            clear_bit(self.pending, recipient)
-            clear_bit(self.failed, recipient)
-        elif recipient == DELAY_TOLD:
-            self.marks |= M_WARNED
-        elif recipient == EXPANSION_TOLD:
-            self.marks &= ~M_EXPANDED
-        elif recipient == FORCED_EXPIRE:
-            self.marks |= M_FORCED
-
-    cdef inline void by_hand(self, uint8_t state) noexcept:
-        """What is requeued is as new."""
-        self._state = state
-        if state == S_INCOMING:
-            self.marks &= ~M_FORCED
-
-    cdef inline void fail(self, uint32_t recipient) noexcept:
-        if recipient < self.recipients and test_bit(self.pending, recipient):
-            clear_bit(self.pending, recipient)
-            set_bit(self.failed, recipient)
-
-    cdef inline void finish(self) noexcept:
-        memset(self.pending, 0, words(self.recipients) * 8)
-        memset(self.failed, 0, words(self.recipients) * 8)
-        self.marks = 0
-        self._state = S_DONE
-
-    cdef inline bint close(self) noexcept:
-        """DONE when nothing is pending or failed, and no notice is due."""
-        if (
-            self._state != S_DONE and not self.marks & M_EXPANDED
-            and is_empty(self.pending, self.recipients) and is_empty(self.failed, self.recipients)
-        ):
-            self._state = S_DONE
-        return self._state == S_DONE
 
 
 # --- the envelope's codec -----------------------------------------------------------------------
@@ -1328,14 +1110,3 @@ cdef class Replay:
             else:
                 self.outcome_notes(entry, payload, header.length, position)
         return entry.close()
-
-
-def entries_in(entries, uint64_t segment) -> list:
-    """The entries that begin in this segment."""
-    cdef Entry entry
-    cdef list found = []
-    cdef uint32_t number = <uint32_t>segment
-    for entry in entries:
-        if entry.segment == number:
-            found.append(entry)
-    return found

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fastrelay.borders import Envelope, Outcome
+from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import (
     BATCH,
     BLOCK,
@@ -22,7 +23,7 @@ from fastrelay.queue._format import (
     OUTCOME,
     CorruptRecord,
 )
-from fastrelay.queue._record import Entry, decode_envelope, decode_outcomes, frame_at
+from fastrelay.queue._record import decode_envelope, decode_outcomes, frame_at
 from fastrelay.queue.files import Files
 from fastrelay.queue.segment import Segment
 

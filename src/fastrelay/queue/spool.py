@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from fastrelay.borders import Content, Envelope, Outcome, Status
 from fastrelay.queue import queue_id
+from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import (
     CORRUPT,
     FORCED_EXPIRE,
@@ -25,7 +26,7 @@ from fastrelay.queue._format import (
     State,
 )
 from fastrelay.queue._index import Index
-from fastrelay.queue._record import Entry, Record, message_record
+from fastrelay.queue._record import Record, message_record
 from fastrelay.queue.commit import Committer
 from fastrelay.queue.compact import Cleaner
 from fastrelay.queue.files import FILES, Files
