@@ -35,6 +35,7 @@ COMPILED = [
     "tables._source",
     "queue._checksum",
     "queue._entry",
+    "queue._envelope",
     "queue._filesystem",
     "queue._format",
     "queue._index",

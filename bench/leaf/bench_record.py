@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _checksum, _record
+from fastrelay.queue import _checksum, _envelope
 from fastrelay.queue._entry import Entry
 from fastrelay.queue._record import Batch, Record, message_record
 
@@ -68,4 +68,4 @@ def bench_outcome(benchmark: Any) -> None:
 
 
 def bench_decode_envelope(benchmark: Any) -> None:
-    benchmark(_record.decode_envelope, _record.encode_envelope(ENVELOPE))
+    benchmark(_envelope.decode_envelope, _envelope.encode_envelope(ENVELOPE))

@@ -16,7 +16,7 @@ from pathlib import Path
 import lmdb as lmdb_library
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _format, _record
+from fastrelay.queue import _envelope, _format, _record
 from fastrelay.queue._checksum import crc32c
 from fastrelay.queue._format import BATCH, BATCH_SIZE, BLOCK, CORRUPT, MAGIC, CorruptRecord, NewerFormat
 from fastrelay.queue._record import Replay, frame_at
@@ -44,8 +44,8 @@ class Memory(Files):
 
 def envelope(data: bytes) -> None:
     with contextlib.suppress(*SAID):
-        found = _record.decode_envelope(data)
-        again = _record.decode_envelope(_record.encode_envelope(found))
+        found = _envelope.decode_envelope(data)
+        again = _envelope.decode_envelope(_envelope.encode_envelope(found))
         assert repr(again) == repr(found)
 
 
@@ -199,7 +199,7 @@ def seeds() -> dict[str, list[bytes]]:
     letter = Envelope(
         b"s@y.test", people, 1.5, 42, 3, b"env", b"<m@i>", b"c.test", b"192.0.2.1", b"helo", b"ESMTP"
     )
-    stored = _record.encode_envelope(letter)
+    stored = _envelope.encode_envelope(letter)
     verdicts = [
         Outcome(0, Status.DEFERRED, b"4.0.0", b"later", b"mx[1.2.3.4]:25"),
         Outcome(1, Status.BOUNCED, b"5.1.1", b"no"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _checksum, _record
+from fastrelay.queue import _checksum, _envelope, _record
 from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import CorruptRecord, NewerFormat
 from fastrelay.queue._record import Batch, Record, message_record
@@ -61,18 +61,18 @@ def test_crc32c_check_value() -> None:
 
 @given(envelopes)
 def test_envelope_round_trip(envelope: Envelope) -> None:
-    assert _record.decode_envelope(_record.encode_envelope(envelope)) == envelope
+    assert _envelope.decode_envelope(_envelope.encode_envelope(envelope)) == envelope
 
 
 @given(envelopes, st.data())
 @settings(max_examples=200)
 def test_damaged_envelope_is_an_error_or_an_envelope(envelope: Envelope, data: st.DataObject) -> None:
-    raw = bytearray(_record.encode_envelope(envelope))
+    raw = bytearray(_envelope.encode_envelope(envelope))
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     raw = raw[: data.draw(st.integers(0, len(raw)))]
     with contextlib.suppress(CorruptRecord, NewerFormat):  # what they are for
-        assert isinstance(_record.decode_envelope(bytes(raw)), Envelope)
+        assert isinstance(_envelope.decode_envelope(bytes(raw)), Envelope)
 
 
 @given(st.lists(outcomes, max_size=20))
@@ -91,16 +91,16 @@ def test_hostile_outcomes_are_an_error_or_outcomes(raw: bytes) -> None:
 
 def test_what_the_format_cannot_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="field"):
-        _record.encode_envelope(Envelope(b"x" * 65536, [], 0.0))
+        _envelope.encode_envelope(Envelope(b"x" * 65536, [], 0.0))
     with pytest.raises(ValueError, match="recipient"):
-        _record.encode_envelope(Envelope(b"", [Recipient(b"x" * 65536)], 0.0))
+        _envelope.encode_envelope(Envelope(b"", [Recipient(b"x" * 65536)], 0.0))
 
 
 def test_newer_envelope_is_not_touched() -> None:
-    raw = bytearray(_record.encode_envelope(Envelope(b"", [], 0.0)))
+    raw = bytearray(_envelope.encode_envelope(Envelope(b"", [], 0.0)))
     raw[0] = 2
     with pytest.raises(NewerFormat):
-        _record.decode_envelope(bytes(raw))
+        _envelope.decode_envelope(bytes(raw))
 
 
 def batch_bytes(records: list[Record], salt: int = 77, sequence: int = 1) -> bytes:
@@ -125,7 +125,7 @@ def test_message_frames_are_what_the_reference_reads(
     assert [f.sequence for f in found] == list(range(1, len(found) + 1))
     assert b"".join(f.payload for f in found if f.type == reference.DATA) == b"".join(content)
     stored = b"".join(f.payload for f in found if f.type == reference.ENVELOPE)
-    assert _record.decode_envelope(stored) == envelope
+    assert _envelope.decode_envelope(stored) == envelope
     assert all(len(f.payload) <= chunk for f in found)
     total, count, crc = struct.unpack("<QII", found[-1].payload)
     body = [f for f in found[1:-1]]

@@ -12,9 +12,10 @@ from functools import partial
 
 from fastrelay.borders import Outcome
 from fastrelay.queue._entry import Entry, entries_in
+from fastrelay.queue._envelope import decode_envelope
 from fastrelay.queue._format import CorruptRecord
 from fastrelay.queue._index import Index
-from fastrelay.queue._record import copy_record, decode_envelope
+from fastrelay.queue._record import copy_record
 from fastrelay.queue.commit import Committer
 from fastrelay.queue.files import Files
 from fastrelay.queue.reader import Reader

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fastrelay.borders import Envelope, Outcome
 from fastrelay.queue._entry import Entry
+from fastrelay.queue._envelope import decode_envelope
 from fastrelay.queue._format import (
     BATCH,
     BLOCK,
@@ -23,7 +24,7 @@ from fastrelay.queue._format import (
     OUTCOME,
     CorruptRecord,
 )
-from fastrelay.queue._record import decode_envelope, decode_outcomes, frame_at
+from fastrelay.queue._record import decode_outcomes, frame_at
 from fastrelay.queue.files import Files
 from fastrelay.queue.segment import Segment
 
