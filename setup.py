@@ -39,6 +39,7 @@ COMPILED = [
     "queue._filesystem",
     "queue._format",
     "queue._index",
+    "queue._outcome",
     "queue._record",
     "queue._sync",
     "delivery._dialogue",

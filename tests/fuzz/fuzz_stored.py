@@ -16,7 +16,7 @@ from pathlib import Path
 import lmdb as lmdb_library
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _envelope, _format, _record
+from fastrelay.queue import _envelope, _format, _outcome
 from fastrelay.queue._checksum import crc32c
 from fastrelay.queue._format import BATCH, BATCH_SIZE, BLOCK, CORRUPT, MAGIC, CorruptRecord, NewerFormat
 from fastrelay.queue._record import Replay, frame_at
@@ -51,8 +51,8 @@ def envelope(data: bytes) -> None:
 
 def outcomes(data: bytes) -> None:
     with contextlib.suppress(*SAID):
-        found = _record.decode_outcomes(data)
-        again = _record.decode_outcomes(_record.encode_outcomes(found))
+        found = _outcome.decode_outcomes(data)
+        again = _outcome.decode_outcomes(_outcome.encode_outcomes(found))
         assert len(again) == len(found) and [o.recipient for o in again] == [o.recipient for o in found]
 
 
@@ -204,7 +204,7 @@ def seeds() -> dict[str, list[bytes]]:
         Outcome(0, Status.DEFERRED, b"4.0.0", b"later", b"mx[1.2.3.4]:25"),
         Outcome(1, Status.BOUNCED, b"5.1.1", b"no"),
     ]
-    notes = _record.encode_outcomes(verdicts, 5.0, 1)
+    notes = _outcome.encode_outcomes(verdicts, 5.0, 1)
 
     def says(kind: int, flags: int, payload: bytes = b"", message: int = 0) -> bytes:
         return bytes([kind, flags, message]) + len(payload).to_bytes(2, "little") + payload

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _checksum, _envelope, _record
+from fastrelay.queue import _checksum, _envelope, _outcome, _record
 from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import CorruptRecord, NewerFormat
 from fastrelay.queue._record import Batch, Record, message_record
@@ -80,13 +80,13 @@ def test_outcomes_round_trip(found: list[Outcome]) -> None:
     """One that is stored as sent is there because of its notice."""
     for outcome in found:
         outcome.notice = outcome.status is Status.SENT
-    assert _record.decode_outcomes(_record.encode_outcomes(found, 1.5, 2)) == found
+    assert _outcome.decode_outcomes(_outcome.encode_outcomes(found, 1.5, 2)) == found
 
 
 @given(st.binary(max_size=200))
 def test_hostile_outcomes_are_an_error_or_outcomes(raw: bytes) -> None:
     with contextlib.suppress(CorruptRecord):  # what it is for
-        assert isinstance(_record.decode_outcomes(raw), list)
+        assert isinstance(_outcome.decode_outcomes(raw), list)
 
 
 def test_what_the_format_cannot_hold_is_refused() -> None:

@@ -24,7 +24,8 @@ from fastrelay.queue._format import (
     OUTCOME,
     CorruptRecord,
 )
-from fastrelay.queue._record import decode_outcomes, frame_at
+from fastrelay.queue._outcome import decode_outcomes
+from fastrelay.queue._record import frame_at
 from fastrelay.queue.files import Files
 from fastrelay.queue.segment import Segment
 
