@@ -41,6 +41,7 @@ COMPILED = [
     "queue._index",
     "queue._outcome",
     "queue._record",
+    "queue._replay",
     "queue._sync",
     "delivery._dialogue",
     "delivery._replies",

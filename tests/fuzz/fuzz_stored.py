@@ -19,7 +19,7 @@ from fastrelay.borders import Envelope, Outcome, Recipient, Status
 from fastrelay.queue import _envelope, _format, _outcome
 from fastrelay.queue._checksum import crc32c
 from fastrelay.queue._format import BATCH, BATCH_SIZE, BLOCK, CORRUPT, MAGIC, CorruptRecord, NewerFormat
-from fastrelay.queue._record import Replay, frame_at
+from fastrelay.queue._replay import Replay, frame_at
 from fastrelay.queue.files import Files
 from fastrelay.queue.reader import Reader
 from fastrelay.queue.segment import Segment

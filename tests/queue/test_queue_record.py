@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue import _checksum, _envelope, _outcome, _record
+from fastrelay.queue import _checksum, _envelope, _outcome, _replay
 from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import CorruptRecord, NewerFormat
 from fastrelay.queue._record import Batch, Record, message_record
@@ -170,7 +170,7 @@ def test_an_outcome_that_cannot_be_encoded_leaves_the_others_whole() -> None:
     raw = batch_bytes([record])
     kinds = []
     pos = 0
-    while (frame := _record.frame_at(raw, pos, 77)) is not None:
+    while (frame := _replay.frame_at(raw, pos, 77)) is not None:
         assert frame[4]
         kinds.append((frame[0], frame[3]))
         pos += 32 + frame[2]

@@ -25,7 +25,7 @@ from fastrelay.queue._format import (
     CorruptRecord,
 )
 from fastrelay.queue._outcome import decode_outcomes
-from fastrelay.queue._record import frame_at
+from fastrelay.queue._replay import frame_at
 from fastrelay.queue.files import Files
 from fastrelay.queue.segment import Segment
 

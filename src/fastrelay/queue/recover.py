@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fastrelay.queue._format import BLOCK, MAX_BATCH, CorruptRecord
-from fastrelay.queue._record import Replay
+from fastrelay.queue._replay import Replay
 from fastrelay.queue.files import Files, write_all
 from fastrelay.queue.segment import Segment, file_name, number_of, read_header
 from fastrelay.queue.shard import Shard
