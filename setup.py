@@ -33,6 +33,7 @@ COMPILED = [
     "tables._regex",
     "tables._sorter",
     "tables._source",
+    "queue._batch",
     "queue._checksum",
     "queue._entry",
     "queue._envelope",

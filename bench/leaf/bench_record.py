@@ -8,8 +8,9 @@ import pytest
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
 from fastrelay.queue import _checksum, _envelope
+from fastrelay.queue._batch import Batch
 from fastrelay.queue._entry import Entry
-from fastrelay.queue._record import Batch, Record, message_record
+from fastrelay.queue._record import Record, message_record
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from reference import record_reference as reference

@@ -49,7 +49,8 @@ def receive(count: int) -> None:
 def store(count: int) -> None:
     """Records into batches of 50, and the frames that say they are sent."""
     from fastrelay.borders import Outcome, Status
-    from fastrelay.queue._record import Batch, message_record
+    from fastrelay.queue._batch import Batch
+    from fastrelay.queue._record import message_record
     from support.queue_lab import envelope
 
     message, contents = envelope(), [b"Subject: x\r\n\r\n", b"x" * 4096]

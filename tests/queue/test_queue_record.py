@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
 from fastrelay.queue import _checksum, _envelope, _outcome, _replay
+from fastrelay.queue._batch import Batch
 from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import CorruptRecord, NewerFormat
-from fastrelay.queue._record import Batch, Record, message_record
+from fastrelay.queue._record import Record, message_record
 from reference import record_reference as reference
 
 short = st.binary(max_size=60)

@@ -1,4 +1,7 @@
-"""Slow obvious twin of queue/_record.pyx: CRC32C bit by bit, and a parser of segments that only reads."""
+"""Slow obvious twin of the queue's stored form: CRC32C bit by bit, and a parser of segments that only reads.
+
+Beside queue/_checksum.pyx, and what _record.pyx, _envelope.pyx and _batch.pyx write.
+"""
 
 import struct
 from dataclasses import dataclass

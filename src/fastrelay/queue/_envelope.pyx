@@ -10,7 +10,6 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastrelay._bytes cimport ByteBuffer, buffer_append, buffer_free, buffer_init, buffer_reserve, bytes_ptr
-
 from fastrelay.borders cimport Envelope, Recipient
 from fastrelay.queue._bits cimport clear_beyond, words
 from fastrelay.queue._entry cimport Entry

@@ -9,7 +9,6 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from fastrelay._bytes cimport ByteBuffer, buffer_append, buffer_free, buffer_init, bytes_ptr
-
 from fastrelay.borders cimport Outcome
 from fastrelay.queue._format cimport R_SENT, S_DEFERRED, fr_outcome, fr_state
 from fastrelay.borders import Status

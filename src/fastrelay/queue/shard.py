@@ -11,8 +11,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from fastrelay.queue._batch import Batch
 from fastrelay.queue._format import BATCH_SIZE, BLOCK, MAX_BATCH, MAX_PAYLOAD
-from fastrelay.queue._record import Batch, Record
+from fastrelay.queue._record import Record
 from fastrelay.queue.files import Buffer, Files, write_all
 from fastrelay.queue.segment import Segment, file_name
 
