@@ -46,6 +46,7 @@ COMPILED = [
     "queue._sync",
     "delivery._dialogue",
     "delivery._replies",
+    "delivery._transaction",
     "tcp._poller",
     "tcp._stream",
     "borders",

@@ -31,6 +31,7 @@ COUNTED = [
     "fastrelay.queue._record",
     "fastrelay.delivery._dialogue",
     "fastrelay.delivery._replies",
+    "fastrelay.delivery._transaction",
     "fastrelay.log._line",
     "fastrelay.tcp._stream",
 ]

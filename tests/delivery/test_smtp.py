@@ -18,7 +18,7 @@ import pytest
 import uvloop
 
 from fastrelay.borders import Delivery, Flag, Notify, Status
-from fastrelay.delivery._dialogue import live_objects
+from fastrelay.delivery import _dialogue, _replies, _transaction
 from support.dns_server import DnsServer
 from support.ports import free_port
 from support.relay import PATIENCE, answers, until
@@ -32,6 +32,7 @@ from support.smtp_delivery import (
     make_delivery,
 )
 
+COUNTED = (_dialogue, _replies, _transaction)
 SENT, DEFERRED, BOUNCED = Status.SENT, Status.DEFERRED, Status.BOUNCED
 ALL_FEATURES = (b"PIPELINING", b"SIZE 0", b"8BITMIME", b"DSN", b"SMTPUTF8")
 
@@ -39,10 +40,10 @@ ALL_FEATURES = (b"PIPELINING", b"SIZE 0", b"8BITMIME", b"DSN", b"SMTPUTF8")
 @pytest.fixture(autouse=True)
 def no_objects_left():
     """Counts only in a debug build."""
-    before = live_objects()
+    before = [module.live_objects() for module in COUNTED]
     yield
     gc.collect()
-    assert live_objects() <= before
+    assert all(module.live_objects() <= count for module, count in zip(COUNTED, before, strict=True))
 
 
 @pytest.mark.parametrize("loop", [asyncio.run, uvloop.run])

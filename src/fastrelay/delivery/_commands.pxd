@@ -1,4 +1,4 @@
-"""MAIL and RCPT commands with their ESMTP parameters, in Postfix's order: inline, for _dialogue.pyx.
+"""MAIL and RCPT commands with their ESMTP parameters, in Postfix's order: inline, for _transaction.pyx.
 
 RFC 1870 SIZE, 6152 BODY, 3461 ENVID RET ORCPT NOTIFY, 6531 SMTPUTF8. What the envelope holds was checked
 when it was received; a control character in it here is a bug, and would be a second command.

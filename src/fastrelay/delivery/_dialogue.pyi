@@ -1,28 +1,17 @@
 from typing import Any
 
-from fastrelay.borders import Delivery, DestinationQueue, Outcome
+from fastrelay.borders import DestinationQueue
+from fastrelay.delivery._transaction import Transaction
 from fastrelay.delivery.session import Features, Peer
-from fastrelay.delivery.smtp_text import Failure
 from fastrelay.tcp._stream import Protocol
 
 def live_objects() -> int: ...
-
-class Transaction:
-    delivery: Delivery
-    outcomes: list[Outcome]
-    kept: list[int] | None
-    visited: set[tuple[str, int]] | None
-    sessions: int
-    failure: Failure | None
-    def __init__(self, delivery: Delivery) -> None: ...
-    def settle(self, failure: Failure) -> list[Outcome]: ...
 
 class Dialogue(Protocol):
     agent: Any
     transport: Any
     queue: DestinationQueue | None
     peer: Peer
-    features: Features
     key: tuple[bytes, bytes]
     alive: bool
     retired: bool

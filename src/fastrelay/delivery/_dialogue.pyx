@@ -1,35 +1,26 @@
 """One SMTP connection after EHLO: an asyncio Protocol that runs many messages over it (RFC 5321 3.3, RFC 2920).
 
 session.py opens the connection and hands it over by transport.set_protocol(); SmtpAgent gives it queues
-with run() and learns in run_ended() that it took no more. A Transaction's commands are numbered steps
-(RSET, MAIL, each RCPT, DATA, the end of data); `sent` and `answered` count them, so a reply belongs to the
-oldest step that was sent and not answered. A reply when nothing is owed means that both sides disagree
-about where they are: the connection is aborted and nothing of it counts as success.
+with run() and learns in run_ended() that it took no more. Replies come from a ReplyReader and go to the oldest
+of at most two Transactions: the next one's commands may leave with the last bytes of the one before.
+A reply when nothing is owed means that both sides disagree about where they are: the connection is aborted
+and nothing of it counts as success.
 Invariant: each delivery taken is reported once, or handed back as unfinished; each run ends once.
-The file is long because replies, verdicts and what is sent next are one state machine over two transactions.
 """
 
 from libc.math cimport INFINITY
 
-from fastrelay._bytes cimport FASTRELAY_DEBUG, ByteBuffer, buffer_free, buffer_init, buffer_object, bytes_ptr
-from fastrelay.delivery._commands cimport (
-    EIGHT_BIT_BODY, EIGHT_BIT_HEADER, LONG_LINES, SMTPUTF8, append_text, mail_command, rcpt_command,
-)
+from fastrelay._bytes cimport FASTRELAY_DEBUG, bytes_ptr
+from fastrelay.borders cimport Delivery, QueuedMessage
+from fastrelay.delivery._commands cimport LONG_LINES
 from fastrelay.delivery._replies cimport NO_REPLY, NOTHING, UNASKED, ReplyReader
-
-from fastrelay.borders cimport Delivery, Envelope, Outcome, QueuedMessage
+from fastrelay.delivery._transaction cimport MAIL_STEP, RCPT_STEP, RSET_STEP, Session, Transaction
 from fastrelay.tcp._stream cimport Protocol
+
 from fastrelay.borders import Status
 from fastrelay.delivery.smtp_text import fold_lines, printable, reply_dsn
 
-cdef object SENT = Status.SENT
 cdef object DEFERRED = Status.DEFERRED
-cdef object BOUNCED = Status.BOUNCED
-
-cdef enum:
-    RSET_STEP = 0
-    MAIL_STEP = 1
-    RCPT_STEP = 2  # the first of them
 
 cdef enum:
     SMALL_CONTENT = 65536  # joined with what goes along, in one write
@@ -42,71 +33,13 @@ cdef int _live = 0
 
 
 def live_objects():
-    """Dialogues and transactions alive; counted in a debug build only."""
+    """Dialogues alive; counted in a debug build only."""
     return _live
-
-
-cdef class Transaction:
-    """One delivery's way through one or more sessions."""
-
-    cdef readonly Delivery delivery
-    cdef readonly list outcomes  # parallel to delivery.recipients; None: no verdict yet
-    cdef readonly list kept  # positions whose failure another server may turn into success
-    cdef public set visited  # addresses that were tried
-    cdef public int sessions
-    cdef public object failure  # why opening a session failed, where it did
-    cdef list todo  # positions that this session is to deliver to
-    cdef list content
-    cdef Py_ssize_t sent, answered, count, accepted
-    cdef int position  # which transaction of its connection
-    cdef bint mail_accepted, mail_refused, content_sent, writing, bare_dot
-    cdef double began
-
-    def __cinit__(self, Delivery delivery):
-        global _live
-        if FASTRELAY_DEBUG:
-            _live += 1
-        self.delivery = delivery
-        self.outcomes = [None] * len(delivery.recipients)
-        self.kept = None
-        self.visited = None
-        self.sessions = 0
-
-    def __dealloc__(self):
-        global _live
-        if FASTRELAY_DEBUG:
-            _live -= 1
-
-    def settle(self, failure):
-        """Give what no server answered for the verdict `failure`, also what waited for a further server."""
-        cdef list recipients = self.delivery.recipients
-        positions = range(len(recipients)) if self.kept is None else self.kept
-        for i in positions:
-            self.outcomes[i] = failure.outcome(recipients[i])
-        return self.outcomes
-
-    cdef Py_ssize_t data_step(self) noexcept:
-        return RCPT_STEP + self.count
-
-    cdef bytes where(self):
-        """What Postfix says that it was doing (xfer_states)."""
-        if self.writing:
-            return b"sending message body"
-        if self.answered <= RSET_STEP:
-            return b"sending RSET"
-        if self.answered == MAIL_STEP:
-            return b"sending MAIL FROM"
-        if self.answered < self.data_step():
-            return b"sending RCPT TO"
-        if self.answered == self.data_step():
-            return b"sending DATA command"
-        return b"sending end of data -- message may be sent more than once"
 
 
 cdef class Dialogue(Protocol):
     cdef readonly object agent, transport, queue
     cdef readonly object peer  # session.Peer
-    cdef readonly object features  # session.Features
     cdef readonly tuple key
     cdef readonly bint alive, retired
     cdef readonly double opened
@@ -116,17 +49,17 @@ cdef class Dialogue(Protocol):
     cdef public bint single  # made for one delivery's fail-over: take no others
     cdef public list later  # transactions that go on elsewhere after this run
     cdef object settings, report, clock, now
-    cdef bytes relay, name, host
+    cdef Session session
+    cdef bytes name
     cdef list held, unfinished
     cdef ReplyReader replies
     cdef Transaction current, following
-    cdef bint paused, pipelining, dsn, needs_reset, running, quitting, closed
+    cdef bint paused, pipelining, needs_reset, running, quitting, closed
     cdef bint answered  # a whole reply came in this read: only that moves the deadline
-    cdef object size_limit
-    cdef double setup_delay, last_latency, dot_sent, last_reply
+    cdef double last_latency, dot_sent, last_reply
     cdef double mail_timeout, rcpt_timeout, data_init_timeout, data_xfer_timeout, data_done_timeout, rset_timeout
     cdef double reuse_time
-    cdef int transactions, reuse_count
+    cdef int transactions, reuse_count, session_limit
     cdef object chunks  # what is left of a large body, an iterator
 
     def __cinit__(self, *args):
@@ -147,16 +80,11 @@ cdef class Dialogue(Protocol):
         self.now = agent.now
         self.key = key
         self.peer = peer
-        self.features = features
-        self.relay = peer.relay
         self.name = peer.name
-        self.host = peer.host
         self.transport = transport
         self.opened = opened
-        self.setup_delay = self.now() - opened
+        self.session = Session(peer, features, settings.disable_mime_output_conversion, self.now() - opened)
         self.pipelining = features.pipelining
-        self.dsn = features.dsn
-        self.size_limit = features.size
         self.mail_timeout = settings.smtp_mail_timeout
         self.rcpt_timeout = settings.smtp_rcpt_timeout
         self.data_init_timeout = settings.smtp_data_init_timeout
@@ -165,6 +93,7 @@ cdef class Dialogue(Protocol):
         self.rset_timeout = settings.smtp_rset_timeout
         self.reuse_time = settings.smtp_connection_reuse_time_limit
         self.reuse_count = settings.smtp_connection_reuse_count_limit
+        self.session_limit = settings.smtp_mx_session_limit
         self.deadline = INFINITY
         self.last_latency = INFINITY
         self.alive = True
@@ -289,166 +218,35 @@ cdef class Dialogue(Protocol):
 
     cdef int _reply(self, Transaction t, int code, bytes_ptr text, Py_ssize_t size) except -1:
         """One reply, for the oldest step without one."""
-        cdef int kind = code // 100
-        cdef Py_ssize_t step = t.answered
         self.answered = True
         if code == 421:
-            self._said_goodbye(t, step, code, text, size)
-        elif step == MAIL_STEP:
-            self._mail_reply(t, kind, code, text, size)
-        elif step == RSET_STEP:
-            if kind != 2:
+            self._said_goodbye(t, code, text, size)
+        elif not t.take_reply(code, text, size, self.last_reply):
+            if t.answered == RSET_STEP:
                 self._broken(b"4.5.0", b"protocol error in reply from " + self.name + b" while ", b"")
-        elif step < t.data_step():
-            self._rcpt_reply(t, step - RCPT_STEP, kind, code, text, size)
-        elif step == t.data_step():
-            self._data_reply(t, kind, code, text, size)
-        else:
-            self._end_reply(t, kind, code, text, size)
-        if self.alive:
-            t.answered = step + 1
-            if step > t.data_step():
-                self._finish(t)
+            else:
+                self._protocol_error((<const char *>text)[:size])
+        elif t.is_over():
+            self.last_latency = self.last_reply - self.dot_sent
+            self._finish(t)
         return 0
 
-    cdef int _mail_reply(self, Transaction t, int kind, int code, bytes_ptr text, Py_ssize_t size) except -1:
-        if kind == 2:
-            t.mail_accepted = True
-        elif kind >= 4:
-            t.mail_refused = True
-            self._refused(t, -1, code, text, size, b"MAIL FROM command")
-        else:
-            self._wrong_class(text, size)
-        return 0
-
-    cdef int _rcpt_reply(
-        self, Transaction t, Py_ssize_t i, int kind, int code, bytes_ptr text, Py_ssize_t size
-    ) except -1:
-        if t.mail_refused:
-            return 0  # 503 or whatever else: MAIL's reply is the verdict
-        if kind == 2:
-            t.accepted += 1
-        elif kind >= 4:
-            self._refused(t, t.todo[i], code, text, size, b"RCPT TO command")
-        else:
-            self._wrong_class(text, size)
-        return 0
-
-    cdef int _data_reply(self, Transaction t, int kind, int code, bytes_ptr text, Py_ssize_t size) except -1:
-        if kind == 3:
-            t.bare_dot = t.accepted == 0
-        elif kind >= 4:
-            if t.accepted:
-                self._refused(t, -1, code, text, size, b"DATA command")
-                t.accepted = 0
-        else:
-            self._wrong_class(text, size)
-        return 0
-
-    cdef int _end_reply(self, Transaction t, int kind, int code, bytes_ptr text, Py_ssize_t size) except -1:
-        self.last_latency = self.last_reply - self.dot_sent
-        if t.bare_dot:
-            return 0
-        if kind == 2:
-            self._accepted(t, code, text, size)
-        elif kind >= 4:
-            self._refused(t, -1, code, text, size, b"end of DATA command")
-        else:
-            self._wrong_class(text, size)
-        return 0
-
-    cdef int _wrong_class(self, bytes_ptr text, Py_ssize_t size) except -1:
-        """250 to DATA, 354 to RCPT: reliability O10."""
-        self._protocol_error((<const char *>text)[:size])
-        return 0
-
-    cdef int _said_goodbye(
-        self, Transaction t, Py_ssize_t step, int code, bytes_ptr text, Py_ssize_t size
-    ) except -1:
+    cdef int _said_goodbye(self, Transaction t, int code, bytes_ptr text, Py_ssize_t size) except -1:
         """421: the server closes the channel, whatever it was asked (RFC 5321 3.8)."""
-        cdef bytes request
-        if step <= MAIL_STEP:
-            request = b"MAIL FROM command"
-        elif step < t.data_step():
-            request = b"RCPT TO command"
-        elif step == t.data_step():
-            request = b"DATA command"
-        else:
-            request = b"end of DATA command"
+        if t.answered > t.data_step():
             t.content_sent = False  # it was refused: nothing is sent twice by trying another server
         said = printable((<const char *>text)[:size])
-        self._broken(
-            reply_dsn(code, said[4:]),
-            b"host " + self.name + b" said: " + said + b" (in reply to " + request + b")", None, said,
-        )
+        self._broken(reply_dsn(code, said[4:]), t.said_in_reply(said), None, said)
         return 0
 
-    # Verdicts
-
-    cdef bytes _clean(self, bytes_ptr text, Py_ssize_t size):
-        cdef Py_ssize_t i
-        for i in range(size):
-            if text[i] < 32 or text[i] > 126:
-                return printable((<const char *>text)[:size])
-        return (<const char *>text)[:size]
-
-    cdef int _accepted(self, Transaction t, int code, bytes_ptr text, Py_ssize_t size) except -1:
-        cdef bytes said = self._clean(text, size)
-        cdef bytes dsn
-        cdef double taken = self.last_reply - t.began
-        cdef double setup = self.setup_delay if t.position == 1 else 0.0
-        cdef list recipients = t.delivery.recipients
-        cdef bytes action = b"" if self.dsn else b"relayed"  # RFC 3461 5.2.2: who knows DSN tells of success
-        if size >= 9 and said[4:10] == b"2.0.0 ":
-            dsn = b"2.0.0"
-        else:
-            dsn = reply_dsn(code, said[4:])
-        for i in t.todo:
-            if t.outcomes[i] is None:
-                t.outcomes[i] = Outcome(
-                    recipients[i], SENT, dsn, said, self.relay, setup, taken, self.host, said, action
-                )
-        return 0
-
-    cdef int _refused(
-        self, Transaction t, Py_ssize_t only, int code, bytes_ptr text, Py_ssize_t size, bytes request
-    ) except -1:
-        """4xx or 5xx for one position, or with -1 for all that have no verdict."""
-        cdef bytes said = self._clean(text, size)
-        cdef bytes reason = b"host " + self.name + b" said: " + said + b" (in reply to " + request + b")"
-        status = BOUNCED if code >= 500 else DEFERRED
-        self._verdict(t, only, status, reply_dsn(code, said[4:]), reason, said)
-        return 0
-
-    cdef int _verdict(
-        self, Transaction t, Py_ssize_t only, status, bytes dsn, bytes reason, bytes said
-    ) except -1:
-        cdef double taken = self.now() - t.began
-        cdef double setup = self.setup_delay if t.position == 1 else 0.0
-        cdef list recipients = t.delivery.recipients
-        cdef bint keep = status is DEFERRED and self._may_keep(t)
-        for i in t.todo if only < 0 else (only,):
-            if t.outcomes[i] is not None:
-                continue
-            t.outcomes[i] = Outcome(
-                recipients[i], status, dsn, reason, self.relay, setup, taken, self.host, said
-            )
-            if keep:
-                if t.kept is None:
-                    t.kept = []
-                t.kept.append(i)
-        return 0
-
-    cdef bint _may_keep(self, Transaction t) except -1:
-        cdef int limit = self.settings.smtp_mx_session_limit
-        return self.more and (limit <= 0 or t.sessions < limit)
+    # The end of a transaction
 
     cdef int _finish(self, Transaction t) except -1:
         """The server has answered all that it was asked; the next transaction moves up."""
         self.current = self.following
         self.following = None
         t.content = None
-        self.needs_reset = t.mail_accepted and not t.content_sent and not t.bare_dot
+        self.needs_reset = t.leaves_mail_open()
         self.queue.succeeded()
         self._hand_over(t)
         return 0
@@ -483,7 +281,7 @@ cdef class Dialogue(Protocol):
             if t.position > 1 and not t.content_sent:
                 self._keep_whole(t)
             else:
-                self._break_one(t, dsn, reason, said)
+                t.break_off(dsn, reason, said, self.now())
                 queue.failed(t.outcomes[t.todo[0]])
                 self._hand_over(t)
         if following is not None:
@@ -492,29 +290,10 @@ cdef class Dialogue(Protocol):
         return 0
 
     cdef int _keep_whole(self, Transaction t) except -1:
-        """An old session that died under a new message: begin again, but for recipients with their verdict."""
-        cdef list open_positions = [i for i in t.todo if t.outcomes[i] is None]
-        t.sessions -= 1
-        t.content = None
-        t.writing = False
-        if not open_positions:
-            self._hand_over(t)
-            return 0
-        if t.kept is None and len(open_positions) < len(t.outcomes):
-            t.kept = []
-        if t.kept is not None:
-            t.kept.extend(open_positions)
-        self._keep(t)
-        return 0
-
-    cdef int _break_one(self, Transaction t, bytes dsn, bytes reason, bytes said) except -1:
-        cdef bint more = self.more
-        t.content = None
-        if t.content_sent:
-            self.more = False  # it may have arrived: another server now would make it two
-        self._verdict(t, -1, DEFERRED, dsn, reason, said)
-        self.more = more
-        return 0
+        """An old session that died under a new message: it begins again in another one."""
+        if t.reopen():
+            return self._keep(t)
+        return self._hand_over(t)
 
     # What to send next
 
@@ -525,7 +304,7 @@ cdef class Dialogue(Protocol):
             self._end_run()
             return 0
         self.current = t
-        self.transport.write(self._commands(t))
+        self.transport.write(t.commands(self.pipelining))
         self._set_deadline(t, now)
         return 0
 
@@ -538,12 +317,12 @@ cdef class Dialogue(Protocol):
             if self.answered:
                 self._set_deadline(t, now)
             return 0
-        if t.mail_refused or (t.answered >= t.data_step() and not t.accepted and not t.bare_dot):
-            self._finish(t)  # nobody to send the contents to
+        if t.is_refused():
+            self._finish(t)
             return self._advance(now)
         if t.answered > t.data_step():
             return self._send_content(t, now)
-        self.transport.write(self._commands(t))
+        self.transport.write(t.commands(self.pipelining))
         self._set_deadline(t, now)
         return 0
 
@@ -592,22 +371,15 @@ cdef class Dialogue(Protocol):
         cdef Delivery delivery = t.delivery
         if delivery.started == 0.0:
             delivery.started = self.clock()
-        t.todo = list(range(len(delivery.recipients))) if t.kept is None else t.kept
-        for i in t.todo:
-            t.outcomes[i] = None
-        t.kept = None
-        t.count = len(t.todo)
-        t.began = now
-        t.accepted = 0
-        t.mail_accepted = t.mail_refused = t.content_sent = t.writing = t.bare_dot = False
-        t.sent = t.answered = RSET_STEP if self.needs_reset else MAIL_STEP
-        if self._refuse_here(t) or not self._load(t):
+        t.begin(self.session, now, self.needs_reset)
+        if t.refuse_here(now) or not self._load(t):
             self.report(delivery, t.outcomes)
             return False
         self.transactions += 1
         self.needs_reset = False
         t.position = self.transactions
         t.sessions += 1
+        t.may_keep = self.more and (self.session_limit <= 0 or t.sessions < self.session_limit)
         return True
 
     cdef bint _load(self, Transaction t) except -1:
@@ -617,7 +389,7 @@ cdef class Dialogue(Protocol):
             content = message.content if message.content is not None else message.load()
         except Exception as error:  # the disk, or a record that does not check: environment, so defer and say so
             self.agent.log(message.queue_id + b": warning: cannot read contents: " + printable(str(error).encode()))
-            self._verdict(t, -1, DEFERRED, b"4.3.0", b"queue file read error", b"")
+            t.verdict(-1, DEFERRED, b"4.3.0", b"queue file read error", b"", self.now())
             return False
         cdef int limit = self.settings.smtp_line_length_limit
         if message.envelope.flags & LONG_LINES and limit > 1:
@@ -625,31 +397,6 @@ cdef class Dialogue(Protocol):
         else:
             t.content = list(content)
         return True
-
-    cdef bint _refuse_here(self, Transaction t) except -1:
-        """What the server's EHLO reply says that it will not take (RFC 1870, 6152, 6531)."""
-        cdef bytes address
-        cdef Envelope envelope = t.delivery.message.envelope
-        cdef int flags = envelope.flags
-        if self.size_limit and envelope.size > self.size_limit:
-            reason = b"message size %d exceeds size limit %d of server %s" % (
-                envelope.size, self.size_limit, self.name)
-            self._verdict(t, -1, BOUNCED, b"5.3.4", reason, b"")
-            return True
-        if flags & EIGHT_BIT_BODY and not self.features.eight_bit_mime \
-                and not self.settings.disable_mime_output_conversion:
-            reason = b"8BITMIME is required, but was not offered by host " + self.name
-            self._verdict(t, -1, BOUNCED, b"5.6.3", reason, b"")
-            return True
-        if flags & SMTPUTF8 and not self.features.smtputf8:
-            needed = flags & EIGHT_BIT_HEADER or not (<bytes>envelope.sender).isascii()
-            for address in t.delivery.addresses:
-                needed = needed or not address.isascii()
-            if needed:
-                reason = b"SMTPUTF8 is required, but was not offered by host " + self.name
-                self._verdict(t, -1, BOUNCED, b"5.6.7", reason, b"")
-                return True
-        return False
 
     cdef int _send_content(self, Transaction t, double now) except -1:
         """354 came: contents and dot; when they are small, with the next envelope in the same write."""
@@ -678,7 +425,7 @@ cdef class Dialogue(Protocol):
             next_one = self._take(now)
             if next_one is not None:
                 self.following = next_one
-                parts.append(self._commands(next_one))
+                parts.append(next_one.commands(self.pipelining))
         self.transport.write(b"".join(parts))
         self.dot_sent = now
         self.deadline = now + self.data_done_timeout
@@ -715,32 +462,6 @@ cdef class Dialogue(Protocol):
         self.deadline = INFINITY
         self.replies.clear()
         self.agent.run_ended(self, queue)
-        return 0
-
-    # Commands
-
-    cdef bytes _commands(self, Transaction t):
-        """The next command, or with PIPELINING all up to DATA (RFC 2920 3.1)."""
-        cdef ByteBuffer out
-        buffer_init(&out)
-        try:
-            while True:
-                self._command(t, t.sent, &out)
-                t.sent += 1
-                if not self.pipelining or t.sent > t.data_step():
-                    return buffer_object(&out)
-        finally:
-            buffer_free(&out)
-
-    cdef int _command(self, Transaction t, Py_ssize_t step, ByteBuffer *out) except -1:
-        if step == RSET_STEP:
-            append_text(out, b"RSET\r\n")
-        elif step == MAIL_STEP:
-            mail_command(out, t.delivery.message.envelope, self.features)
-        elif step < t.data_step():
-            rcpt_command(out, t.delivery, t.todo[step - RCPT_STEP], self.dsn)
-        else:
-            append_text(out, b"DATA\r\n")
         return 0
 
 

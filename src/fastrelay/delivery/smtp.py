@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
 from fastrelay.borders import Delivery, DestinationQueue, Report, Status
-from fastrelay.delivery._dialogue import Dialogue, Transaction
+from fastrelay.delivery._dialogue import Dialogue
+from fastrelay.delivery._transaction import Transaction
 from fastrelay.delivery.dns import LookupFailed, Resolver, port_number
 from fastrelay.delivery.mapped import MappedDelivery
 from fastrelay.delivery.mx import Server
