@@ -1,4 +1,4 @@
-"""What a line of a header looks like: inline, for the scanner of contents and the clean-up of the header.
+"""What a line of a header looks like: inline, for the scanners of contents and of MIME and the header's clean-up.
 
 There is no _header_line.pyx. A line is given without its CRLF and with its dot unstuffed.
 """

@@ -10,6 +10,7 @@ Linear in the body's length times the depth of the boundaries, which mime_nestin
 from libc.string cimport memchr, memcmp
 
 from fastrelay._bytes cimport FASTRELAY_DEBUG, bytes_ptr, equals_nocase, slice_of
+from fastrelay.cleanup._header_line cimport header_name_size
 
 import enum
 
@@ -43,17 +44,6 @@ cdef int _live = 0
 
 def live_objects() -> int:
     return _live
-
-
-cdef Py_ssize_t name_size(bytes_ptr line, Py_ssize_t size) noexcept:
-    """Length of the header's name if the line starts a header, else 0: Postfix's is_header()."""
-    cdef Py_ssize_t i = 0, name
-    while i < size and 33 <= line[i] <= 126 and line[i] != 58:
-        i += 1
-    name = i
-    while i < size and (line[i] == 32 or line[i] == 9):
-        i += 1
-    return name if i < size and line[i] == 58 else 0
 
 
 cdef bint is_named(bytes_ptr line, Py_ssize_t size, const char *lowered, Py_ssize_t length) noexcept:
@@ -146,7 +136,7 @@ cdef class MimeScanner:
                     self.header_end = end
                     return 0
                 self.flush_header()
-            name = name_size(self.data + text, end - text)
+            name = header_name_size(self.data + text, end - text)
             if name:
                 self.header_start, self.header_end = start, end
                 return 0
@@ -162,7 +152,7 @@ cdef class MimeScanner:
         self.header_start = -1
         text = start + 1 if self.data[start] == 46 else start
         line = self.data + text
-        size = name_size(line, end - text)
+        size = header_name_size(line, end - text)
         if is_named(line, size, b"content-type", 12):
             self.read_header(True, self.value_of(text + size, end), text, end)
         elif is_named(line, size, b"content-transfer-encoding", 25):
