@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fastrelay.master.control import Client
+from fastrelay.master.routing import REMEMBERED
 from support.crowd import Crowd
 from support.process_memory import memory_of
 from support.relay import Fastrelay, until
@@ -28,6 +29,7 @@ SLACK = {
     "files": 2 * SESSIONS,
     "objects": 2 * SESSIONS,
 }
+CACHED = {"fastrelay.rewrite._address": REMEMBERED}  # the resolver's: filled, emptied, and filled again
 DEBUG_BUILD = os.environ.get("FASTRELAY_DEBUG") == "1"
 
 
@@ -149,7 +151,8 @@ def check_flat(samples: list[dict[str, float]]) -> None:
         values = [sample[name] for sample in samples]
         first, second = mean(values[:half]), mean(values[half:])
         print(f"{name}: mean {first:.0f}, then {second:.0f}; first {values[0]:.0f}, last {values[-1]:.0f}")
-        assert second < first * 1.05 + SLACK[name.partition(" ")[0]], name
+        kind, _, what = name.partition(" ")
+        assert second < first * 1.05 + SLACK[kind] + CACHED.get(what, 0), name
 
 
 def steady(seconds: float, rate: float) -> None:
@@ -170,7 +173,8 @@ def steady(seconds: float, rate: float) -> None:
         assert relay.worker_pids() == [worker] and family(relay) == processes
         left = {name: count - objects[name] for name, count in live_objects(relay).items()}
         print(f"compiled objects before: {objects}; left: {left}")
-        assert max(left.values()) < SESSIONS, f"the debug build counts what is left: {left}"
+        wrong = {name: count for name, count in left.items() if count >= SESSIONS + CACHED.get(name, 0)}
+        assert not wrong, f"the debug build counts what is left: {left}"
     assert counts["messages"] == messages + 2000
     print(f"{messages} messages in {seconds:.0f} s")
     check_flat(samples)
