@@ -1,7 +1,7 @@
 """A message's contents: from raw DATA or BDAT bytes to a header block and a body.
 
-receive/_session.pyx feeds a ContentScanner what the client sends, in any chunks, and takes the body from it; HeaderCleaner
-reads its header. Both keep wire form: CRLF lines, dots stuffed, no final dot.
+receive/_session.pyx feeds a ContentScanner what the client sends, in any chunks; _transaction.pyx takes the body
+from it, and HeaderCleaner reads its header. Both keep wire form: CRLF lines, dots stuffed, no final dot.
 Invariant: only CRLF.CRLF ends the contents (RFC 5321 4.1.1.4), or .CRLF right after the 354. A line that ended
 in LF alone is a line all the same, as in Postfix with smtpd_forbid_bare_newline = normalize: its dot is
 unstuffed, and a lone dot beside a bare LF is dropped, never an end. A line is stored with a dot in front only

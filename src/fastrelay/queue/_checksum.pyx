@@ -1,7 +1,7 @@
 """CRC32C (RFC 3720 B.4) of what the queue stores: by eight tables, where the processor has no instruction for it.
 
-Called by the rest of the stored form and by segment.py. The way with the instruction is inline in _checksum.pxd: most of what is
-summed is a header of known length. Invariant: both ways give the same; their twin is
+Called by the rest of the stored form and by segment.py. The way with the instruction is inline in _checksum.pxd:
+most of what is summed is a header of known length. Invariant: both ways give the same; their twin is
 tests/reference/record_reference.py.
 """
 

@@ -31,9 +31,10 @@ cdef class SessionRules:
     `checks` has a callable or None for each Stage, called with (session, argument) and answering None (go on),
     a reply (refuse), or an awaitable of either; `is_forbidden(word)` a bool or an awaitable. `cleanup` is one more
     check, None when no envelope changes; it calls transaction.map_envelope(). `content`, after it, calls
-    session.clean_header(), and of the transaction body(), set_contents() and set_fate(). `new_id(now)` and `queue_name(id)` name the message,
-    `has_room(size)` is the disk, `rewrite(address)` the canonical form, `received(who, queue_id, recipient, now)` the
-    trace header of received.Who, `dates(now)` the pair (RFC 5322 date, YYYYMMDDHHMMSS) for headers that are missing.
+    session.clean_header(), and of the transaction body(), set_contents() and set_fate(). `new_id(now)` and
+    `queue_name(id)` name the message, `has_room(size)` is the disk, `rewrite(address)` the canonical form,
+    `received(who, queue_id, recipient, now)` the trace header of received.Who, `dates(now)` the pair (RFC 5322
+    date, YYYYMMDDHHMMSS) for headers that are missing.
     `header_addresses` has the AddressHeaders of local clients and of the others, or None. `mend(path)` makes a path
     with a domain that main.cf lets pass one that can be read, or None.
     """

@@ -1,6 +1,8 @@
 """The lines of one session: bytes in, commands out, replies counted. ReceiveSession (_core.pyx) has the verbs.
 
-feed() cuts what came into command lines and contents. What follows a command that must wait stays in the buffer; an overlong line is passed over and answered.
+feed() cuts what came into command lines and contents. What follows a command that must wait stays in the
+buffer; an overlong line is passed over and answered. Invariant: a reply is counted once, good or bad, and the
+replies do not depend on how the bytes were cut into reads. RFC 5321 4.1.1, 4.5.3.
 """
 
 from libc.string cimport memchr, memmove
