@@ -13,6 +13,13 @@ from fastrelay.tcp import _stream as stream
 from fastrelay.tcp._stream import Stream
 
 RESET = struct.pack("ii", 1, 0)
+SEGMENTS_IN = 140  # of struct tcp_info (linux/tcp.h)
+
+
+def segments(sock):
+    """How many TCP segments this end was sent."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS_IN + 4)
+    return struct.unpack_from("I", info, SEGMENTS_IN)[0]
 
 
 def test_a_dialogue_and_its_end():
@@ -31,6 +38,51 @@ def test_a_dialogue_and_its_end():
             assert b"".join(iter(lambda: client.recv(100), b"")) == b"250 ok\r\n"
             await until(lambda: "lost" in server.events)
         assert server.events == ["made", "data", "lost"] and server.error is None
+
+    assert run(test) == []
+
+
+def test_the_last_words_and_the_end_are_one_segment():
+    async def test(house):
+        with house.connect() as client:
+            server = await house.accepted()
+            before = segments(client)
+            server.transport.write_last(b"221 2.0.0 Bye\r\n")
+            assert server.transport.is_closing()
+            assert b"".join(iter(lambda: client.recv(100), b"")) == b"221 2.0.0 Bye\r\n"
+            assert segments(client) == before + 1
+            await until(lambda: "lost" in server.events)
+        assert server.error is None
+
+    assert run(test) == []
+
+
+def test_the_last_words_reach_a_client_that_was_not_heard_out():
+    """The kernel answers what nobody read with a reset; what it has sent before that the client can read."""
+
+    async def test(house):
+        with house.connect() as client:
+            server = await house.accepted()
+            server.transport.pause_reading()
+            client.sendall(b"QUIT\r\nand more")
+            await until(server.transport.unread)
+            server.transport.write_last(b"221 2.0.0 Bye\r\n")
+            assert client.recv(100) == b"221 2.0.0 Bye\r\n"
+            with pytest.raises(ConnectionResetError):
+                client.recv(100)
+
+    assert run(test) == []
+
+
+def test_long_last_words_all_arrive():
+    async def test(house):
+        words = bytes(range(256)) * 20_000
+        with house.connect() as client:
+            server = await house.accepted()
+            server.transport.write_last(words)
+            assert server.transport.get_write_buffer_size() > 0
+            got = await asyncio.to_thread(lambda: b"".join(iter(lambda: client.recv(65536), b"")))
+        assert got == words
 
     assert run(test) == []
 

@@ -49,8 +49,9 @@ class Connection(Protocol):
         self._extend()
         peer = transport.get_extra_info("peername")
         if not self._service.admit(self):
-            transport.write(replies.r421_too_many_connections(self._service.rules.myhostname) + b"\r\n")  # type: ignore[attr-defined]
-            self._transport.close()
+            self._transport.write_last(
+                replies.r421_too_many_connections(self._service.rules.myhostname) + b"\r\n"
+            )
             return
         address = peer[0].removeprefix("::ffff:") if "." in peer[0] else peer[0]
         name = self._service.known_name(address)
@@ -179,6 +180,9 @@ class Connection(Protocol):
             self._pause()
             self._service.loop.call_later(self._service.settings.smtpd_error_sleep_time, self._after_delay)
             return
+        if status == CLOSE:
+            self._close()
+            return
         out = session.output()
         if out:
             self._transport.write(out)
@@ -190,11 +194,9 @@ class Connection(Protocol):
                 self._resume()
         elif status == MESSAGE_READY:
             self._submit(session)
-        elif status == WAIT:
+        else:  # WAIT
             self._pause()
             self._task = self._service.loop.create_task(self._wait(session.waiting))
-        else:
-            self._close()
 
     def _submit(self, session: ReceiveSession) -> None:
         message_id, envelope, content = session.take_message()
@@ -228,11 +230,8 @@ class Connection(Protocol):
 
     def _close(self) -> None:
         assert self.session is not None
-        out = self.session.output()
-        if out:
-            self._transport.write(out)
         self._extend()
-        self._transport.close()
+        self._transport.write_last(self.session.output())
 
     def _extend(self) -> None:
         self.deadline = monotonic() + self._timeout

@@ -14,11 +14,14 @@ cdef class Stream(Source):
     cdef object error
     cdef list backlog
     cdef Py_ssize_t sent, size, high
+    cdef int more  # MSG_MORE while more follows at once
     cdef bint reading, closing, full
 
     cdef int attach(self, protocol) except -1
     cpdef write(self, data)
+    cpdef write_last(self, data)
     cpdef close(self)
+    cpdef int unread(self)
     cdef int receive(self) except -1
     cdef Py_ssize_t push(self, const char *data, Py_ssize_t size) except -2
     cdef int keep(self, bytes data, Py_ssize_t done) except -1

@@ -38,7 +38,7 @@ cdef extern from "<arpa/inet.h>" nogil:
     uint16_t ntohs(uint16_t)
 
 cdef extern from "<sys/socket.h>" nogil:
-    int MSG_NOSIGNAL, MSG_DONTWAIT, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR
+    int MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR
     int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
     ssize_t recv(int fd, void *data, size_t size, int flags)
     ssize_t send(int fd, const void *data, size_t size, int flags)
@@ -147,6 +147,14 @@ cdef class Stream(Source):
                 return
         self.keep(data if PyBytes_CheckExact(data) else bytes(data), done)
 
+    cpdef write_last(self, data):
+        """Write and close: when the kernel takes `data` at once, it goes in one segment with the stream's end."""
+        if not self.closing:
+            self.more = 0 if self.unread() else MSG_MORE  # close(2) with something unread throws away what is held back
+            self.write(data)
+            self.more = 0
+            self.close()
+
     cpdef close(self):
         """What was written is still sent; then connection_lost."""
         if not self.closing:
@@ -162,7 +170,7 @@ cdef class Stream(Source):
 
     # What it has beyond that
 
-    def unread(self):
+    cpdef int unread(self):
         """Bytes that have come and were not read (FIONREAD)."""
         cdef int waiting = 0
         if self.fd < 0 or ioctl(self.fd, FIONREAD, &waiting) < 0:
@@ -192,7 +200,7 @@ cdef class Stream(Source):
 
     cdef Py_ssize_t push(self, const char *data, Py_ssize_t size) except -2:
         """The number of bytes that the kernel took; -1: the connection is gone."""
-        cdef ssize_t done = send(self.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT) if size else 0
+        cdef ssize_t done = send(self.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT | self.more) if size else 0
         if done >= 0:
             return done
         if errno == EAGAIN or errno == EINTR:
