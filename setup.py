@@ -66,6 +66,7 @@ COMPILED = [
     "smtpd.restrictions",
     "smtpd.service",
     "queue.queue_id",
+    "queue.segment",
     "queue.shard",
     "queue.space",
     "queue.commit",

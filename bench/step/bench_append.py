@@ -12,8 +12,9 @@ import tempfile
 import time
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
+from fastrelay.queue._entry import Entry
 from fastrelay.queue.settings import QueueSettings
-from fastrelay.queue.spool import Entry, Spool
+from fastrelay.queue.spool import Spool
 
 SENT = [Outcome(0, Status.SENT, b"2.0.0", b"250 ok")]
 ENVELOPE = Envelope(b"sender@example.org", [Recipient(b"user@example.net")], 1.7e9, 4096)

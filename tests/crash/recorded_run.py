@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fastrelay.borders import Status
-from fastrelay.queue.spool import Entry
+from fastrelay.queue._entry import Entry
 from support.queue_lab import Lab, envelope, outcome
 
 SEGMENT = 128 << 10

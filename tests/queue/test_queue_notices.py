@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fastrelay.borders import Envelope, Recipient, Status
+from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import DELAY_TOLD, EXPANSION_TOLD, State
-from fastrelay.queue.spool import Entry
 from support.queue_lab import Lab, envelope, outcome
 
 SENT, DEFERRED = Status.SENT, Status.DEFERRED

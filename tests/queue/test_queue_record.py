@@ -108,7 +108,7 @@ def batch_bytes(records: list[Record], salt: int = 77, sequence: int = 1) -> byt
     batch = Batch(3, 4096, salt, 4 << 20, 1, sequence, (0, 0))
     for record in records:
         assert batch.add(record, 4 << 20)
-    raw = b"".join(batch.finish(0.0))
+    raw = b"".join(batch.finish(0.0).buffers)
     assert len(raw) == batch.size and len(raw) % 4096 == 0
     return raw
 
@@ -140,7 +140,7 @@ def test_long_pieces_are_not_copied() -> None:
     batch = Batch(1, 4096, 1, 1 << 20, 1, 1, (0, 0))
     batch.add(record, 1 << 20)
     body[100:103] = b"yyy"
-    assert b"yyy" in b"".join(batch.finish(0.0))
+    assert b"yyy" in b"".join(batch.finish(0.0).buffers)
 
 
 def test_an_entry_is_small_and_not_tracked_by_the_collector() -> None:

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
-from fastrelay.queue.spool import Entry, Spool
+from fastrelay.queue._entry import Entry
+from fastrelay.queue.spool import Spool
 from support.queue_lab import settings
 
 IN_FLIGHT = 1000

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
+from fastrelay.queue._entry import Entry
 from fastrelay.queue.files import FILES, Files
 from fastrelay.queue.settings import QueueSettings
-from fastrelay.queue.spool import Entry, Spool
+from fastrelay.queue.spool import Spool
 
 MIB = 1 << 20
 

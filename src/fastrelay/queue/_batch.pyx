@@ -6,8 +6,10 @@ the next sequence and the segment's salt in its header; the records must live un
 
 cimport cython
 from cpython.buffer cimport PyBUF_READ
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from fastrelay.queue._checksum cimport checksum
@@ -17,25 +19,12 @@ from fastrelay.queue._format cimport (
 from fastrelay.queue._frames cimport Frame, Frames, Piece
 from fastrelay.queue._record cimport Record
 
-_zeros = bytes(BLOCK)
+cdef bytes _zeros = bytes(BLOCK)
 
 
 @cython.final
 cdef class Batch:
     """Records on their way to one segment: numbers them, seals their headers, lists the buffers to write."""
-
-    cdef fr_header head
-    cdef fr_batch body
-    cdef unsigned char start[BATCH_SIZE]
-    cdef readonly uint64_t segment
-    cdef readonly uint64_t offset
-    cdef uint64_t salt
-    cdef readonly uint64_t sequence  # of the next frame
-    cdef Py_ssize_t room
-    cdef readonly Py_ssize_t used  # without the padding
-    cdef readonly list buffers
-    cdef readonly list records  # whose last frame is in this batch
-    cdef uint32_t frames
 
     def __init__(
         self, uint64_t segment, uint64_t offset, uint64_t salt, Py_ssize_t room, uint64_t number, uint64_t first,
@@ -47,7 +36,11 @@ cdef class Batch:
         self.body.number, self.body.first = number, first
         self.body.durable_segment, self.body.durable_offset = durable
         self.sequence, self.frames = first + 1, 1
-        self.buffers, self.records = [PyMemoryView_FromMemory(<char *>self.start, BATCH_SIZE, PyBUF_READ)], []
+        self.records = []
+        self.put_span(<const char *>self.start, BATCH_SIZE)
+
+    def __dealloc__(self):
+        free(self.spans)
 
     @property
     def number(self) -> int:
@@ -62,7 +55,16 @@ cdef class Batch:
     def empty(self) -> bool:
         return self.frames == 1
 
-    def add(self, Record record, uint64_t split_above) -> bool:
+    @property
+    def buffers(self) -> list:
+        """What is to be written; the batch and its records must live until it is."""
+        cdef Py_ssize_t i
+        return [
+            PyMemoryView_FromMemory(<char *>self.spans[i].data, self.spans[i].size, PyBUF_READ)
+            for i in range(self.count)
+        ]
+
+    cpdef bint add(self, Record record, uint64_t split_above) except -1:
         """Take what fits; False: some of it remains. Only what is longer than `split_above` is split."""
         cdef Frames *frames = &record.frames
         cdef uint64_t left = frames.size - frames.written_bytes
@@ -84,7 +86,7 @@ cdef class Batch:
         self.records.append(record)
         return True
 
-    cdef inline void seal(self, fr_header *header) noexcept nogil:
+    cdef inline void seal(self, fr_header *header) noexcept:
         header.sequence = self.sequence
         header.header_crc = header_crc(header, self.salt)
         self.sequence += 1
@@ -110,14 +112,25 @@ cdef class Batch:
                 size += piece.size
                 continue
             if size:
-                self.buffers.append(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+                self.put_span(data, size)
             data, size = at, piece.size
         if size:
-            self.buffers.append(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+            self.put_span(data, size)
         return 0
 
-    def finish(self, double time) -> list:
-        """Write the BATCH frame; the buffers, padded to whole blocks."""
+    cdef int put_span(self, const char *data, Py_ssize_t size) except -1:
+        cdef Span *spans
+        if self.count == self.space:
+            spans = <Span *>realloc(self.spans, max(2 * self.space, 16) * sizeof(Span))
+            if spans == NULL:
+                raise MemoryError
+            self.spans, self.space = spans, max(2 * self.space, 16)
+        self.spans[self.count].data, self.spans[self.count].size = data, size
+        self.count += 1
+        return 0
+
+    def finish(self, double time) -> Batch:
+        """Write the BATCH frame, and pad what there is to whole blocks: it is ready to be written."""
         cdef Py_ssize_t padding = self.size - self.used
         self.body.bytes, self.body.frames, self.body.time = <uint32_t>self.used, self.frames, time
         self.head.magic, self.head.type = MAGIC, BATCH
@@ -127,5 +140,5 @@ cdef class Batch:
         memcpy(self.start, &self.head, HEADER)
         memcpy(self.start + HEADER, &self.body, sizeof(fr_batch))
         if padding:
-            self.buffers.append(_zeros if padding == BLOCK else memoryview(_zeros)[:padding])
-        return self.buffers
+            self.put_span(PyBytes_AS_STRING(_zeros), padding)
+        return self

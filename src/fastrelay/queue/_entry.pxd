@@ -28,6 +28,7 @@ cdef class Entry:
     cdef uint64_t one_failed
     cdef uint64_t one_note
 
+    cpdef bint has_ended(self) noexcept
     cdef int set_note(self, uint32_t recipient, uint64_t position) except -1
 
     cdef inline void sent(self, uint32_t recipient) noexcept:

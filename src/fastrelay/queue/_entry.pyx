@@ -77,6 +77,9 @@ cdef class Entry:
             raise ValueError(value)
         self._state = value
 
+    cpdef bint has_ended(self) noexcept:
+        return self._state == S_DONE
+
     @property
     def warned(self) -> bool:
         """Has the sender been told of the delay?"""

@@ -5,7 +5,7 @@ Short pieces are copied, long ones referred to: who puts them in keeps their own
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastrelay._bytes cimport ByteBuffer, buffer_append, buffer_free, bytes_ptr
 from fastrelay.queue._checksum cimport checksum
@@ -13,6 +13,8 @@ from fastrelay.queue._format cimport HEADER, MAGIC, fr_header
 
 cdef enum:
     COPY_BELOW = 1024  # pieces shorter than this are copied: cheaper than an iovec
+    FEW_FRAMES = 4  # what a usual message has
+    FEW_PIECES = 6
 
 cdef struct Frame:
     Py_ssize_t header  # where in `small`
@@ -36,23 +38,38 @@ cdef struct Frames:
     uint32_t taken_pieces
     uint64_t written_bytes
     uint64_t size  # bytes of all frames
+    Frame few_frames[FEW_FRAMES]
+    Piece few_pieces[FEW_PIECES]
 
 
 cdef inline void free_frames(Frames *f) noexcept:
     buffer_free(&f.small)
-    free(f.all)
-    free(f.pieces)
+    if f.all != f.few_frames:
+        free(f.all)
+    if f.pieces != f.few_pieces:
+        free(f.pieces)
+
+
+cdef inline void *grown(void *array, void *few, uint32_t *room, uint32_t few_room, size_t size) except NULL:
+    """An array of items of `size` bytes with more room: first its owner's own `few`, then what is allocated."""
+    cdef void *more
+    if array == NULL:
+        room[0] = few_room
+        return few
+    more = realloc(NULL if array == few else array, 2 * room[0] * size)
+    if more == NULL:
+        raise MemoryError
+    if array == few:
+        memcpy(more, few, room[0] * size)
+    room[0] *= 2
+    return more
 
 
 cdef inline int open_frame(Frames *f, uint8_t type, uint8_t flags, uint64_t message) except -1:
     cdef fr_header header
     cdef Frame *frame
     if f.count == f.room:
-        f.room = f.room * 2 if f.room else 4
-        frame = <Frame *>realloc(f.all, f.room * sizeof(Frame))
-        if frame == NULL:
-            raise MemoryError
-        f.all = frame
+        f.all = <Frame *>grown(f.all, f.few_frames, &f.room, FEW_FRAMES, sizeof(Frame))
     frame = &f.all[f.count]
     frame.header, frame.size, frame.first_piece, frame.pieces = f.small.size, 0, f.piece_count, 0
     frame.position = 0
@@ -70,11 +87,7 @@ cdef inline Frame *open_one(Frames *f) noexcept:
 cdef inline Piece *new_piece(Frames *f) except NULL:
     cdef Piece *piece
     if f.piece_count == f.piece_room:
-        f.piece_room = f.piece_room * 2 if f.piece_room else 4
-        piece = <Piece *>realloc(f.pieces, f.piece_room * sizeof(Piece))
-        if piece == NULL:
-            raise MemoryError
-        f.pieces = piece
+        f.pieces = <Piece *>grown(f.pieces, f.few_pieces, &f.piece_room, FEW_PIECES, sizeof(Piece))
     piece = &f.pieces[f.piece_count]
     f.piece_count += 1
     open_one(f).pieces += 1

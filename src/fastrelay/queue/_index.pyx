@@ -24,10 +24,6 @@ cdef extern from *:
     """
     uint64_t home_of(uint64_t key, uint64_t size) noexcept nogil
 
-cdef struct Slot:
-    uint64_t key
-    PyObject *value  # NULL: free
-
 cdef enum:
     _SMALLEST = 64
 
@@ -46,9 +42,6 @@ cdef int by_key(const void *a, const void *b) noexcept nogil:
 
 cdef class Index:
     """See the module's text. Grows by half when four fifths are used, shrinks when a quarter is."""
-
-    cdef Slot *slots
-    cdef uint64_t size, used
 
     def __cinit__(self):
         global _live
@@ -79,6 +72,10 @@ cdef class Index:
         return <object>value
 
     def __setitem__(self, key, value not None):
+        self.put(key, value)
+
+    cpdef put(self, uint64_t key, value):
+        """As an assignment; `value` is not None."""
         cdef Slot *slot = &self.slots[self.find(key)]
         cdef PyObject *old = slot.value
         Py_INCREF(value)
@@ -102,7 +99,7 @@ cdef class Index:
         cdef PyObject *value = self.slots[self.find(key)].value
         return <object>value if value != NULL else default
 
-    def pop(self, uint64_t key, default=None):
+    cpdef pop(self, uint64_t key, default=None):
         """The value, which is taken out, or `default`."""
         cdef uint64_t at = self.find(key)
         cdef PyObject *found = self.slots[at].value

@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
+from fastrelay.borders cimport Envelope
 from fastrelay.queue._entry cimport Entry
 from fastrelay.queue._frames cimport Frames
 
@@ -18,7 +19,7 @@ cdef class Record:
     cdef public bint late  # who waited has been told that it is not stored
 
     cdef int put_envelope(
-        self, uint64_t message, envelope, Entry copied, settles, uint8_t state, Py_ssize_t chunk
+        self, uint64_t message, Envelope envelope, Entry copied, settles, uint8_t state, Py_ssize_t chunk
     ) except -1
     cdef uint64_t put_content(self, uint64_t message, content, Py_ssize_t chunk) except? 0
     cdef int put_commit(self, uint64_t message, uint64_t total) except -1
@@ -26,3 +27,10 @@ cdef class Record:
     cdef int add_noted(self, Entry entry, list group) except -1
     cdef bint take_outcomes(self, Entry entry, outcomes, double next_try) except -1
     cdef void place(self, Entry entry) noexcept
+    cpdef bint add_outcomes(self, Entry entry, outcomes, double next_try) except -1
+    cpdef publish(self)
+    cpdef report(self, entry)
+
+cpdef Record message_record(
+    uint64_t message, Envelope envelope, content, done, Py_ssize_t chunk, settles=*, bint hold=*
+)

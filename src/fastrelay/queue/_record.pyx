@@ -11,8 +11,8 @@ from cpython.buffer cimport PyBuffer_IsContiguous
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastrelay._bytes cimport FASTRELAY_DEBUG, buffer_append, bytes_ptr
-from fastrelay.borders cimport Outcome
+from fastrelay._bytes cimport FASTRELAY_DEBUG, buffer_append, buffer_reserve, bytes_ptr
+from fastrelay.borders cimport Envelope, Outcome
 from fastrelay.queue._entry cimport Entry
 from fastrelay.queue._envelope cimport put_envelope
 from fastrelay.queue._format cimport (
@@ -25,8 +25,13 @@ from fastrelay.queue._frames cimport (
 )
 from fastrelay.queue._outcome cimport put_outcome
 
+from fastrelay.borders import Status
+
+cdef object SENT = Status.SENT
+
 cdef enum:
     NOTES_SIZE = 65536  # outcomes of one frame
+    USUAL_SIZE = 1024  # what is copied of a message: envelope, header, commit
 
 cdef int _live = 0
 
@@ -73,7 +78,7 @@ cdef class Record:
         return self.cancelled
 
     cdef int put_envelope(
-        self, uint64_t message, envelope, Entry copied, settles, uint8_t state, Py_ssize_t chunk
+        self, uint64_t message, Envelope envelope, Entry copied, settles, uint8_t state, Py_ssize_t chunk
     ) except -1:
         cdef Py_ssize_t at, size, pos
         cdef bytes whole
@@ -162,7 +167,7 @@ cdef class Record:
             self.noted.append((entry, self.frames.count - 1, group))
         return 0
 
-    def add_outcomes(self, Entry entry, outcomes, double next_try) -> bool:
+    cpdef bint add_outcomes(self, Entry entry, outcomes, double next_try) except -1:
         """Take the verdicts into the entry and the frames that say so; is the message DONE now?"""
         cdef uint32_t frames = self.frames.count, pieces = self.frames.piece_count
         cdef Py_ssize_t small = self.frames.small.size
@@ -176,13 +181,16 @@ cdef class Record:
             raise
 
     cdef bint take_outcomes(self, Entry entry, outcomes, double next_try) except -1:
-        cdef list sent = [], other = []
+        cdef list other = None
         cdef Outcome outcome
+        cdef bint some_sent = False
         for outcome in outcomes:
-            if outcome.status == R_SENT and not outcome.notice:
+            if is_over(outcome):
                 entry.sent(outcome.recipient)
-                sent.append(outcome.recipient)
+                some_sent = True
             else:
+                if other is None:
+                    other = []
                 other.append(outcome)
                 if outcome.status != R_DEFERRED:
                     entry.fail(outcome.recipient)
@@ -194,10 +202,10 @@ cdef class Record:
         if not other and entry.close():
             put_frame(&self.frames, DONE, 0, entry.message_id, NULL, 0)
             return True
-        if sent:
-            self.add_list(DONE, entry.message_id, sent)
+        if some_sent:
+            self.add_list(DONE, entry.message_id, [outcome.recipient for outcome in outcomes if is_over(outcome)])
         if other or next_try > 0.0:
-            self.put_outcomes(entry, other, 0)
+            self.put_outcomes(entry, other or (), 0)
         return entry.close()
 
     def add_list(self, uint8_t type, uint64_t message, recipients) -> None:
@@ -245,11 +253,11 @@ cdef class Record:
         self.place(self.entry)
         self.written_notes()
 
-    def publish(self) -> None:
+    cpdef publish(self):
         """A new message is durable: its entry points to it."""
         self.place(self.entry)
 
-    def report(self, entry) -> None:
+    cpdef report(self, entry):
         """Tell who appended it, once: a record that is kept must not keep a session."""
         cdef object done = self.done
         self.done = None
@@ -262,11 +270,19 @@ cdef class Record:
         entry.stored = self.frames.size
 
 
-def message_record(uint64_t message, envelope, content, done, Py_ssize_t chunk, settles=(), bint hold=False) -> Record:
+cdef inline bint is_over(Outcome outcome) noexcept:
+    """Is it sent, and nobody to be told?"""
+    return outcome.status is SENT and not outcome.notice
+
+
+cpdef Record message_record(
+    uint64_t message, Envelope envelope, content, done, Py_ssize_t chunk, settles=(), bint hold=False
+):
     """A new message; its entry is in the record."""
     cdef Record record = Record.__new__(Record)
     cdef Entry entry = Entry.__new__(Entry, message, len(envelope.recipients), envelope.arrival, envelope.size)
     cdef uint64_t total
+    buffer_reserve(&record.frames.small, USUAL_SIZE)
     if hold:
         entry._state = S_HOLD
     if envelope.expanded:

@@ -3,7 +3,7 @@
 commit.py hands over one batch at a time and hears of its end by an eventfd, so that the thread never takes
 part in the interpreter's turns: a thread that must have the GIL back waits up to 5 ms for it under load.
 Where the segment has a descriptor for direct writes (open(2), O_DIRECT) the batch is joined in aligned memory
-and written past the page cache. Invariant: the buffers handed to start() are kept alive until result().
+and written past the page cache. Invariant: what is handed to start() is kept alive until result().
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -11,6 +11,9 @@ from libc.errno cimport EINTR, EIO, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
+
+from fastrelay.queue._batch cimport Batch
+from fastrelay.queue.segment cimport Segment
 
 import os
 
@@ -46,7 +49,8 @@ cdef class SyncThread:
     cdef sem_t wake
     cdef sem_t ended
     cdef iovec *vector
-    cdef Py_buffer *views
+    cdef Py_buffer *views  # of what is no Batch
+    cdef Batch batch
     cdef int count, held, fd, direct, wake_fd
     cdef char *stage  # of STAGE bytes, once a direct write was wanted
     cdef long offset
@@ -71,26 +75,48 @@ cdef class SyncThread:
             PyBuffer_Release(&self.views[i])
         free(self.views)
         free(self.vector)
-        self.views, self.vector, self.held = NULL, NULL, 0
+        self.views, self.vector, self.held, self.batch = NULL, NULL, 0, None
 
-    def start(self, segment, list buffers not None, long offset):
-        """Begin to write `buffers` at `offset`; the batch before has been asked for its result."""
-        cdef int i
+    def start(self, Segment segment, what, long offset):
+        """Begin to write a Batch, or a list of buffers, at `offset`; the one before was asked for its result."""
         self.direct = segment.direct
         if self.direct >= 0 and self.stage == NULL and posix_memalign(<void **>&self.stage, BLOCK, STAGE) != 0:
             raise MemoryError
-        self.count = <int>len(buffers)
+        if isinstance(what, Batch):
+            self.take_batch(<Batch>what)
+        else:
+            self.take_buffers(what)
+        self.fd, self.offset, self.error, self.finished = segment.fd, offset, 0, False
+        sem_post(&self.wake)
+
+    cdef int make_vector(self, Py_ssize_t count) except -1:
+        self.count = <int>count
+        self.vector = <iovec *>malloc(count * sizeof(iovec))
+        if self.vector == NULL:
+            raise MemoryError
+        return 0
+
+    cdef int take_batch(self, Batch batch) except -1:
+        cdef int i
+        self.make_vector(batch.count)
+        self.batch = batch
+        for i in range(self.count):
+            self.vector[i].iov_base = <void *>batch.spans[i].data
+            self.vector[i].iov_len = batch.spans[i].size
+        return 0
+
+    cdef int take_buffers(self, list buffers) except -1:
+        cdef int i
+        self.make_vector(len(buffers))
         self.views = <Py_buffer *>malloc(self.count * sizeof(Py_buffer))
-        self.vector = <iovec *>malloc(self.count * sizeof(iovec))
-        if self.views == NULL or self.vector == NULL:
+        if self.views == NULL:
             raise MemoryError
         for i in range(self.count):
             PyObject_GetBuffer(buffers[i], &self.views[i], PyBUF_SIMPLE)
             self.held += 1
             self.vector[i].iov_base = self.views[i].buf
             self.vector[i].iov_len = self.views[i].len
-        self.fd, self.offset, self.error, self.finished = segment.fd, offset, 0, False
-        sem_post(&self.wake)
+        return 0
 
     @property
     def is_finished(self):

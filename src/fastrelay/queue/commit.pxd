@@ -1,5 +1,6 @@
 cimport cython
 
+from fastrelay.queue._record cimport Record
 from fastrelay.queue.shard cimport Issued, Shard
 
 
@@ -11,8 +12,9 @@ cdef class Committer:
     cdef public Issued _flying
     cdef list _done, _calls
 
-    cpdef put(self, Shard shard, record, bint urgent=*)
-    cpdef outcomes(self, Shard shard)
+    cpdef put(self, Shard shard, Record record, bint urgent=*)
+    @cython.locals(tail=Record)
+    cpdef Record outcomes(self, Shard shard)
     cpdef kick(self, Shard shard)
     cpdef list take(self)
     @cython.locals(issued=Issued)

@@ -180,7 +180,7 @@ class Committer:
                 self._starved(shard)
         elif issued.batch is not None and issued.segment is not None:
             self._flying = issued
-            self._writer.start(issued.segment, shard.buffers(issued.batch), shard.offset)
+            self._writer.start(issued.segment, shard.ready_to_write(issued.batch), shard.offset)
         else:
             self._done.append(issued)
             if shard.queue:

@@ -34,7 +34,7 @@ class NoRoom(Exception):
     """A segment cannot be made now; nothing is lost by it."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Segment:
     """An open segment. `live` messages begin in it.
 

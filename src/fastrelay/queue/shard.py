@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fastrelay.queue._batch import Batch
 from fastrelay.queue._format import BATCH_SIZE, BLOCK, MAX_BATCH, MAX_PAYLOAD
 from fastrelay.queue._record import Record
-from fastrelay.queue.files import Buffer, Files, write_all
+from fastrelay.queue.files import Files, write_all
 from fastrelay.queue.segment import Segment, file_name
 
 MAX_RECORDS = 1024  # in a batch
@@ -46,10 +46,10 @@ class Shard:
         self.floor = 0  # no batch to come refers to a segment before this one
         self.lazy_since = 0.0
         self.warmed = 0  # the last segment that, half full, had the next made ready
-        self.pending: deque[Record] = deque()
+        self.pending: list[Record] = []
         self.tail: Record | None = None  # the last of `pending`, when it takes more outcomes
         self.ready = False
-        self.queue: deque[Record] = deque()
+        self.queue: list[Record] = []
         self.current: Segment | None = None
         self.offset = BLOCK
         self.batch_number = 0
@@ -104,12 +104,12 @@ class Shard:
     def _fill(self, segment: Segment) -> Batch | None:
         """A batch of what fits into the current segment; None: nothing does."""
         batch = self._new_batch(segment)
-        for _ in range(MAX_RECORDS):
-            if not self.queue:
+        taken = 0
+        for record in self.queue:
+            if taken == MAX_RECORDS or not (record.cancelled or batch.add(record, self.split_above)):
                 break
-            if not self.queue[0].cancelled and not batch.add(self.queue[0], self.split_above):
-                break
-            self.queue.popleft()
+            taken += 1
+        del self.queue[:taken]
         return None if batch.empty else batch
 
     def _advance(self, refused: list[Record]) -> bool:
@@ -127,7 +127,7 @@ class Shard:
         if not (is_mail and self.full):
             return False
         refused.extend(record for record in self.queue if record.entry is not None)
-        self.queue = deque(record for record in self.queue if record.entry is None)
+        self.queue = [record for record in self.queue if record.entry is None]
         return True
 
     def close_direct(self) -> None:
@@ -136,8 +136,8 @@ class Shard:
             self.files.close(self.current.direct)
             self.current.direct = -1
 
-    def buffers(self, batch: Batch) -> list[Buffer]:
-        """The whole batch, ready to be written at `offset`."""
+    def ready_to_write(self, batch: Batch) -> Batch:
+        """The whole of it, to be written at `offset`."""
         return batch.finish(time.time())
 
     def written(self, segment: Segment, batch: Batch) -> None:
@@ -153,7 +153,7 @@ class Shard:
         if segment is None or self.vouched or segment.size - self.offset < BLOCK:
             return
         batch = self._new_batch(segment)
-        write_all(self.files, segment.fd, self.buffers(batch), self.offset)
+        write_all(self.files, segment.fd, self.ready_to_write(batch).buffers, self.offset)
         self.files.fdatasync(segment.fd)
         self.written(segment, batch)
         self.vouched = True

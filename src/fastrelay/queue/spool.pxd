@@ -1,17 +1,23 @@
 cimport cython
 
-from fastrelay.borders cimport Outcome
+from fastrelay.borders cimport Envelope, Outcome
+from fastrelay.queue._entry cimport Entry
+from fastrelay.queue._index cimport Index
+from fastrelay.queue._record cimport Record, message_record
 from fastrelay.queue.commit cimport Committer
+from fastrelay.queue.segment cimport Segment
 from fastrelay.queue.shard cimport Issued, Shard
 
 
 cdef class Spool:
-    cdef public object entries, patience
+    cdef public Index entries
+    cdef public object patience
     cdef public list problems
     cdef public Committer _committer
     cdef public object _preparer
     cdef readonly object space
-    cdef object _settings, _files, _directory, _numbers, _critical, _cleaner, _quarantine, _newest
+    cdef object _settings, _files, _directory, _numbers, _critical, _cleaner, _quarantine
+    cdef unsigned long long _newest
     cdef public dict _shards, _unwritten
     cdef public list _all, _lazy
     cdef public Py_ssize_t _current
@@ -19,16 +25,21 @@ cdef class Spool:
     cdef double _retry_at
     cdef bint _running
 
-    @cython.locals(shard=Shard)
-    cpdef append(self, message_id, envelope, content, done, bint hold=*)
+    cpdef unsigned long long new_id(self, double now, unsigned long long beside=*)
+    @cython.locals(shard=Shard, record=Record)
+    cpdef Record append(
+        self, unsigned long long message_id, Envelope envelope, content, done, bint hold=*
+    )
     @cython.locals(shard=Shard)
     cpdef bint has_room(self, size)
     @cython.locals(shard=Shard, outcome=Outcome)
-    cpdef record(self, entry, outcomes, double next_try=*)
+    cpdef record(self, Entry entry, outcomes, double next_try=*)
     cpdef completed(self)
-    @cython.locals(shard=Shard)
+    @cython.locals(shard=Shard, segment=Segment, entry=Entry, record=Record)
     cdef _batch_done(self, Issued done)
-    cdef _appended(self, Shard shard, entry, record)
+    @cython.locals(segment=Segment)
+    cdef _appended(self, Shard shard, Entry entry, Record record)
     cdef bint _flushed(self, Shard shard, double now)
     cdef _make_lazy(self, Shard shard)
-    cdef _ended(self, entry, Shard shard)
+    @cython.locals(segment=Segment)
+    cdef _ended(self, Entry entry, Shard shard)

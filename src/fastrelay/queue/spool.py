@@ -183,8 +183,8 @@ class Spool:
     def new_id(self, now: float, beside: int = 0) -> int:
         """A number that no message had, and that names its shard: that of `beside`, or the one for new mail."""
         self._newest = max(int(now * 1_000_000), self._newest + 1)
-        shard = queue_id.shard_of(beside) if beside else self._all[self._current].number
-        return queue_id.number(self._newest, shard)
+        shard = beside & 0xFF if beside else self._all[self._current].number
+        return self._newest << 8 | shard
 
     def append(
         self, message_id: int, envelope: Envelope, content: Content, done: Appended, hold: bool = False
@@ -232,14 +232,14 @@ class Spool:
 
     def record(self, entry: Entry, outcomes: Sequence[Outcome], next_try: float = 0.0) -> None:
         """Verdicts of a delivery; `next_try` ends a round of tries: the message is deferred until then."""
-        if entry.state is ENDED:
+        if entry.has_ended():
             return
         shard = self._shards[entry.message_id & 0xFF]
         ended = self._committer.outcomes(shard).add_outcomes(entry, outcomes, next_try)
         if not shard.lazy_since:
             self._make_lazy(shard)
         for outcome in outcomes:
-            if outcome.status != SENT or outcome.notice:
+            if outcome.status is not SENT or outcome.notice:
                 self._unwritten.setdefault(entry.message_id, {})[outcome.recipient] = outcome
         if ended:
             self._ended(entry, shard)
@@ -352,7 +352,7 @@ class Spool:
 
     def _appended(self, shard: Shard, entry: Entry, record: Record) -> None:
         record.publish()
-        self.entries[entry.message_id] = entry
+        self.entries.put(entry.message_id, entry)
         segment = shard.segments[entry.segment]
         segment.live += 1
         segment.live_bytes += entry.stored
@@ -495,4 +495,4 @@ class Spool:
             self._cleaner.retire(shard)
 
 
-__all__ = ["CorruptRecord", "Entry", "NewerFormat", "Spool", "SpoolLocked", "State"]
+__all__ = ["CorruptRecord", "NewerFormat", "Spool", "SpoolLocked", "State"]

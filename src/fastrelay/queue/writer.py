@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from fastrelay.queue._batch import Batch
 from fastrelay.queue._sync import SyncThread
 from fastrelay.queue.files import FILES, Buffer, Files, write_all
 from fastrelay.queue.segment import Segment
@@ -20,7 +21,7 @@ class Writer(Protocol):
 
     @property
     def is_finished(self) -> bool: ...
-    def start(self, segment: Segment, buffers: list[Buffer], offset: int) -> None: ...
+    def start(self, segment: Segment, what: Batch, offset: int) -> None: ...
     def wait(self) -> None: ...
     def result(self) -> None: ...
     def stop(self) -> None: ...
@@ -42,8 +43,8 @@ class PlainWriter:
     def is_finished(self) -> bool:
         return self._done.is_set()
 
-    def start(self, segment: Segment, buffers: list[Buffer], offset: int) -> None:
-        self._job, self._error = (segment.fd, buffers, offset), None
+    def start(self, segment: Segment, what: Batch, offset: int) -> None:
+        self._job, self._error = (segment.fd, what.buffers, offset), None
         self._given.release()
 
     def wait(self) -> None:
