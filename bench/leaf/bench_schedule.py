@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ class Slots:
 
 def make_message(house: Any, number: int, addresses: list[bytes]) -> tuple[Any, list[bytes]]:
     envelope = Envelope(b"s@x.test", [Recipient(address) for address in addresses], house.now)
-    message = ActiveMessage(number, b"Q", envelope, None, list, house.now + number, False)
+    message = ActiveMessage.__new__(ActiveMessage)
+    message.begin(SimpleNamespace(message_id=number), b"Q", envelope, None, house.now + number, False)
     return message, addresses
 
 
@@ -55,7 +57,9 @@ def schedule(house: Any, agent: Slots, messages: list[tuple[Any, list[bytes]]]) 
         deliveries = []
         for index, address in enumerate(addresses):
             destination = transport.destination(address.rpartition(b"@")[2], address)
-            deliveries.append(QueuedDelivery(message, destination, [index], [address]))
+            delivery = QueuedDelivery.__new__(QueuedDelivery)
+            delivery.begin(message, destination, [index], [address])
+            deliveries.append(delivery)
         left += len(deliveries)
         if len(deliveries) == 1:
             scheduler.add(deliveries[0])

@@ -156,8 +156,8 @@ def test_lists_keep_neither_new_nor_deferred_small_mail_out_of_the_active_queue(
     lists = [house.accept(*(b"u%d@e%d.test" % (u, n) for u in range(11))) for n in range(3)]
     single = house.accept(b"u@f.test")
     house.advance(301)
-    active = list(house.manager.active)
-    assert active == [e.message_id for e in (lists[0], single, deferred[0])]
+    active = set(house.manager.active)
+    assert active == {e.message_id for e in (lists[0], single, deferred[0])}
     assert house.manager.next_due() > house.now  # nothing spins for want of room
     house.deliver_everything()
     for _ in range(10):

@@ -15,6 +15,7 @@ cdef class Arrival:
 cdef class Passage:
     cdef public Spool spool
     cdef public QueueManager qmgr
+    cdef public bint ticking
     cdef object _line, _recorded
     cdef dict _log_names
     cdef bint _long_ids
@@ -22,5 +23,7 @@ cdef class Passage:
     cpdef bytes queue_name(self, message_id)
     cpdef submit(self, message_id, Envelope envelope, content, bytes name, done)
     cpdef report(self, Delivery delivery, list outcomes)
-    @cython.locals(message=QueuedMessage, recipient=Recipient, activated=double, started=double)
+    @cython.locals(
+        message=QueuedMessage, recipient=Recipient, activated=double, started=double, at=Py_ssize_t
+    )
     cpdef log_outcome(self, Delivery delivery, Outcome outcome)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastrelay.borders import Content, Delivery, Envelope, Outcome, Status
-from fastrelay.log import lines
+from fastrelay.log.lines import delivery as delivery_line
 from fastrelay.queue.queue_id import encode
 from fastrelay.wire.replies import R451_QUEUE_WRITE, R452_STORAGE_FULL
 
+SENT = Status.SENT  # a look at an enumeration costs more than the comparison
 STATUS_TEXT = {
     Status.SENT: b"sent",
     Status.DEFERRED: b"deferred",
@@ -51,7 +52,10 @@ class Arrival:
 
 
 class Passage:
-    """`log_names`: what a transport is called in the log; `recorded` is called after each report."""
+    """`log_names`: what a transport is called in the log.
+
+    `recorded` is called after each report, but not while `ticking`: Spool.tick() is on its way then.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Passage:
         self._log_names = log_names
         self._recorded = recorded
         self._long_ids = long_ids
+        self.ticking = False  # the worker's
 
     def queue_name(self, message_id: int) -> bytes:
         """The queue id (enable_long_queue_ids)."""
@@ -87,15 +92,18 @@ class Passage:
     def report(self, delivery: Delivery, outcomes: list[Outcome]) -> None:
         """From an agent: what became of each recipient."""
         self.qmgr.report(delivery, outcomes)
-        self._recorded()
+        if not self.ticking:
+            self._recorded()
 
     def log_outcome(self, delivery: Delivery, outcome: Outcome) -> None:
         message = delivery.message
         recipient = message.envelope.recipients[outcome.recipient]
-        at = bisect_left(delivery.recipients, outcome.recipient)  # they are in the envelope's order
+        at = 0
+        if len(delivery.recipients) > 1:  # they are in the envelope's order
+            at = bisect_left(delivery.recipients, outcome.recipient)
         activated = message.activated
         started = delivery.started or activated
-        text = lines.delivery(
+        text = delivery_line(
             message.queue_id,
             delivery.addresses[at],
             recipient.original,
@@ -108,7 +116,7 @@ class Passage:
                 outcome.transmission_delay,
             ),
             outcome.dsn,
-            STATUS_TEXT[outcome.status],
+            b"sent" if outcome.status is SENT else STATUS_TEXT[outcome.status],
             outcome.text,
         )
         self._line(self._log_names.get(delivery.transport, delivery.transport), text)

@@ -76,7 +76,6 @@ class Worker:
         self._listeners: list[Listener] = []
         self._retired: list[SmtpdService] = []  # of before a reload, while they have sessions
         self.reloads = 0
-        self._ticking = False
         self._clock = SteadyClock(time.time, time.monotonic)
         self._beside: set[asyncio.Task[None]] = set()
         self._due: asyncio.TimerHandle | None = None
@@ -144,7 +143,7 @@ class Worker:
         workers = self.context.workers
         return Surroundings(
             spool=self.spool,
-            resolve=lambda address, sender: self.routing.resolver.resolve(address, sender),
+            resolve=self.routing.resolver.resolve,
             unresolvable=TableError,
             unreadable=CorruptRecord,
             agents=self._agents,
@@ -247,12 +246,12 @@ class Worker:
         self._want_tick()
 
     def _want_tick(self) -> None:
-        if not self._ticking and self.spool.wants_tick:
-            self._ticking = True
+        if not self.passage.ticking and self.spool.wants_tick:
+            self.passage.ticking = True
             self.loop.call_later(TICK, self._tick)
 
     def _tick(self) -> None:
-        self._ticking = False
+        self.passage.ticking = False
         self.spool.tick(time.monotonic())
         self._want_tick()
 

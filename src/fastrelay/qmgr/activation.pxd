@@ -13,7 +13,10 @@ cdef class Activation:
     cdef frozenset _defer_transports
     cdef bytes _filter_next_hop
 
-    @cython.locals(envelope=Envelope, route=Route, transport=Transport, destination=Destination, address=bytes)
+    @cython.locals(
+        envelope=Envelope, route=Route, transport=Transport, destination=Destination, address=bytes,
+        delivery=QueuedDelivery,
+    )
     cpdef QueuedDelivery single(self, ActiveMessage message, Py_ssize_t index, Py_ssize_t room)
     @cython.locals(recipient=Recipient)
     cdef Route _route(self, Envelope envelope, Py_ssize_t index)

@@ -66,13 +66,15 @@ class Activation:
         except self._unresolvable:
             return None
         transport = self._scheduler.transport(route.transport)
-        if transport is None or route.transport in self._defer_transports:
+        if transport is None or (self._defer_transports and route.transport in self._defer_transports):
             return None
         address = route.recipient
         destination = transport.destination(route.next_hop, address)
         if destination.parked or destination.messages() >= room:
             return None
-        return QueuedDelivery(message, destination, [index], [address])
+        delivery = QueuedDelivery.__new__(QueuedDelivery)
+        delivery.begin(message, destination, [index], [address])
+        return delivery
 
     def plan(
         self, message: ActiveMessage, pending: Iterable[int], room: int, unparked: bool, flushed: bool
@@ -97,7 +99,8 @@ class Activation:
                 delivery.recipients.append(index)
                 delivery.addresses.append(address)
                 continue
-            groups[destination] = delivery = QueuedDelivery(message, destination, [index], [address])
+            groups[destination] = delivery = QueuedDelivery.__new__(QueuedDelivery)
+            delivery.begin(message, destination, [index], [address])
             plan.deliveries.append(delivery)
         return plan
 

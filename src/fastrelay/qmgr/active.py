@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from fastrelay.qmgr.message import ActiveMessage
 from fastrelay.qmgr.settings import QmgrSettings
+from fastrelay.queue._index import Index
 
 DESTINATION_SHARE = (
     1000  # of one destination; a message beyond costs its index entry only, and is read back in order
@@ -19,7 +20,7 @@ DESTINATION_SHARE = (
 
 class ActiveQueue:
     def __init__(self, settings: QmgrSettings) -> None:
-        self.messages: dict[int, ActiveMessage] = {}
+        self.messages: Index[ActiveMessage] = Index()
         self.recipients = 0  # of messages that are not small
         self.retried = 0
         self.content = 0  # bytes
@@ -52,11 +53,12 @@ class ActiveQueue:
 
     def share(self) -> int:
         """How much one destination may have waiting: as much as is free, so that others always find room."""
-        return min(self.limit - len(self.messages), DESTINATION_SHARE)
+        free = self.limit - len(self.messages)
+        return free if free < DESTINATION_SHARE else DESTINATION_SHARE
 
     def add(self, message: ActiveMessage, recipients: int) -> None:
         message.total = recipients
-        self.messages[message.entry.message_id] = message
+        self.messages.put(message.number, message)
         if len(message.envelope.recipients) > self._small:
             message.counted = recipients
             self.recipients += recipients
@@ -73,7 +75,7 @@ class ActiveQueue:
             message.content = None
 
     def remove(self, message: ActiveMessage) -> None:
-        del self.messages[message.entry.message_id]
+        self.messages.pop(message.number)
         self.recipients -= message.counted
         self.retried -= message.retried
         self.content -= message.kept

@@ -68,7 +68,7 @@ class Destination:
 
     def waiting_since(self) -> float:
         times = [line.waiting_since() for line in (self.fresh, self.retried) if line.waiting]
-        return min(times, default=self.transport_queue.clock())
+        return min(times, default=self.transport_queue.clock.now())
 
     # -- the agent's side ------------------------------------------------------------------------
 
@@ -76,19 +76,20 @@ class Destination:
         transport = self.transport_queue
         if self.starting:
             self.starting -= 1
-        if self.reason is not None or self.slots > self.window or transport.scheduler.paused:
+        if self.reason is not None or self.slots > self.window or transport.paused:
             return None
-        now = transport.clock()
+        now = transport.clock.now()
         if now < self.not_before or (not transport.has_room() and self._turn_is_over(now)):
             return None
         delivery = self.pop()
         if delivery is None:
             return None
         delivery.started = now
-        delivery.message.in_flight += 1
+        message = delivery.message
+        message.in_flight += 1
         self.turn_count += 1
-        if transport.settings.rate_delay:
-            self.not_before = now + transport.settings.rate_delay
+        if transport.rate_delay:
+            self.not_before = now + transport.rate_delay
             transport.wake_at(self.not_before, self)
         if self.parked and self.messages() < UNPARK_BELOW:
             transport.scheduler.want_pump()
@@ -102,16 +103,16 @@ class Destination:
         self.transport_queue.slot_closed(self)
 
     def succeeded(self) -> None:
-        settings = self.transport_queue.settings
+        transport = self.transport_queue
         self.failed_cohorts = 0.0
         if self.reason is not None:
             self.revive(max(1, self.slots))
             return
-        limit = settings.concurrency_limit
+        limit = transport.concurrency_limit
         # Growth stays near the concurrency in use, or negative feedback would come too late.
-        if (limit and self.window >= limit) or self.window >= self.slots + settings.initial_concurrency:
+        if (limit and self.window >= limit) or self.window >= self.slots + transport.initial_concurrency:
             return
-        self._grow(settings.positive_feedback.at(self.window), limit)
+        self._grow(transport.settings.positive_feedback.at(self.window), limit)
 
     def failed(self, outcome: Outcome) -> None:
         if self.reason is not None:
@@ -148,7 +149,7 @@ class Destination:
     def _suspend(self, outcome: Outcome) -> None:
         self.reason = outcome
         transport = self.transport_queue
-        self.suspended_until = transport.clock() + transport.settings.suspension_time
+        self.suspended_until = transport.clock.now() + transport.settings.suspension_time
         self.mean_time = -1.0
         if self.waiting() or self.parked:
             transport.scheduler.refuse(self)
@@ -173,7 +174,8 @@ class Destination:
     # -- the scheduler's side --------------------------------------------------------------------
 
     def push(self, delivery: QueuedDelivery) -> None:
-        (self.retried if delivery.message.retried else self.fresh).push(delivery)
+        message = delivery.message
+        (self.retried if message.retried else self.fresh).push(delivery)
 
     def push_job(self, deliveries: list[QueuedDelivery]) -> None:
         """All that one message has for it."""
@@ -186,9 +188,10 @@ class Destination:
             retried = self.retried.waiting > 0 and (self.retried_turn or not self.fresh.waiting)
             delivery: QueuedDelivery = (self.retried if retried else self.fresh).pop()
             self.retried_turn = not retried
-            if delivery.message.fate is None:
+            message = delivery.message
+            if message.fate is None:
                 return delivery
-            delivery.message.pending -= 1  # held, deleted or requeued while it waited
+            message.pending -= 1  # held, deleted or requeued while it waited
         return None
 
     def wants_slot(self, now: float) -> bool:
@@ -226,7 +229,8 @@ class Destination:
     def finished(self, seconds: float) -> None:
         """A delivery was reported: notes how long they take."""
         mean = self.mean_time
-        self.mean_time = mean = seconds if mean < 0.0 else mean + (seconds - mean) * 0.125
+        mean = seconds if mean < 0.0 else mean + (seconds - mean) * 0.125
+        self.mean_time = mean
         self.progressed = True
         if (mean > SLOW) is not self.slow:
             self.slow = not self.slow

@@ -16,6 +16,7 @@ from typing import Any
 
 from fastrelay.borders import Content, Delivery, Envelope, Outcome, Status
 from fastrelay.log import lines
+from fastrelay.log.lines import queue_active
 from fastrelay.qmgr import backoff, verdicts
 from fastrelay.qmgr.activation import Activation, Plan
 from fastrelay.qmgr.active import ActiveQueue
@@ -23,11 +24,13 @@ from fastrelay.qmgr.message import ActiveMessage, Fate, QueuedDelivery
 from fastrelay.qmgr.parking import Parking
 from fastrelay.qmgr.scheduler import Scheduler
 from fastrelay.qmgr.settings import QmgrSettings, TransportSettings, read_transport_settings
+from fastrelay.qmgr.steady import clock_of
 from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.qmgr.waiting import Ramp, Source, WaitingRoom
 from fastrelay.tables.pending import Pending, again
 
 DEFERRED = Status.DEFERRED
+ONLY = (0,)  # the recipients of most messages
 ACTIVATED_A_RUN = 50  # messages read back from the queue before the loop gets its turn
 
 
@@ -36,13 +39,14 @@ class QueueManager:
         self._settings = settings
         self._around = around
         self._spool = around.spool
-        self._clock = around.clock
+        self._clock = clock_of(around.clock)
         self._log = around.log
+        self._log_outcome = around.log_outcome
         self._active = ActiveQueue(settings)
         self.active = self._active.messages  # message_id -> what is being delivered
         self._waiting = WaitingRoom(lambda recipients: self._active.may_hold(recipients))
         self._parking = Parking(self._active)
-        now = self._clock()
+        now = self._clock.now()
         self._ramp = Ramp(now)
         self._next_refill = now
         self._next_sweep = now + settings.queue_run_delay
@@ -50,7 +54,7 @@ class QueueManager:
         self._starved = False  # something waits for room in the active queue
         self._site_scans: list[tuple[bytes, list[Any]]] = []
         self.scheduler = Scheduler(
-            around.agents, self._transport_settings, around.clock, around.schedule_pump, self._refused
+            around.agents, self._transport_settings, self._clock, around.schedule_pump, self._refused
         )
         self._activation = self._make_activation()
 
@@ -69,9 +73,10 @@ class QueueManager:
         """New settings for what comes; nothing that is active is disturbed (agents, spool, clock stay)."""
         self._settings = settings
         self._around = around
+        self._log_outcome = around.log_outcome
         self._active.set_limits(settings)
         self._activation = self._make_activation()
-        self._next_sweep = min(self._next_sweep, self._clock() + settings.queue_run_delay)
+        self._next_sweep = min(self._next_sweep, self._clock.now() + settings.queue_run_delay)
         for transport in self.scheduler.transports():
             transport.reconfigure(self._transport_settings(transport.name))
         self.scheduler.want_pump()
@@ -82,12 +87,13 @@ class QueueManager:
         self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes = b""
     ) -> None:
         """A message was just committed; its contents are kept only within the memory limit."""
-        if self._waiting.incoming or not self._active.may_start(len(envelope.recipients)):
+        count = len(envelope.recipients)
+        if self._waiting.incoming or not self._active.may_start(count):
             self._waiting.add_incoming(entry)
             self.scheduler.want_pump()
             return
         message = self._make(entry, envelope, content, queue_id, False)
-        self._start(message, range(len(envelope.recipients)))
+        self._start(message, ONLY if count == 1 else range(count))
 
     def recovered(self, entries: Iterable[Any]) -> None:
         """What the queue held at start, in order; it becomes active by and by."""
@@ -100,22 +106,29 @@ class QueueManager:
             else:
                 self._waiting.add_incoming(entry)
         self._waiting.load(deferred)
-        self._ramp = Ramp(self._clock())
+        self._ramp = Ramp(self._clock.now())
         self.scheduler.want_pump()
 
     def _make(
         self, entry: Any, envelope: Envelope, content: Content | None, queue_id: bytes, retried: bool
     ) -> ActiveMessage:
-        return ActiveMessage(
+        message = ActiveMessage.__new__(ActiveMessage)
+        message.begin(
             entry,
             queue_id or self._around.queue_id(entry.message_id),
             envelope,
             content,
-            partial(self._spool.read_content, entry),
-            self._clock(),
+            self._clock.now(),
             retried,
             retried and self._settings.confirm_delay_cleared and entry.warned,
         )
+        return message
+
+    def _admit(self, message: ActiveMessage, recipients: int) -> None:
+        """It is active from now on."""
+        self._active.add(message, recipients)
+        if message.content is None:
+            message.load = partial(self._spool.read_content, message.entry)
 
     def _activate_stored(self, entry: Any, source: Source, unparked: bool = False) -> None:
         if entry.message_id in self.active or not self._around.is_live(entry):
@@ -148,7 +161,7 @@ class QueueManager:
         self, message: ActiveMessage, pending: Sequence[int], unparked: bool = False, flushed: bool = False
     ) -> None:
         room = self._active.share()
-        self._active.add(message, len(pending))
+        self._admit(message, len(pending))
         try:
             if message.total == 1 and not unparked and not flushed:
                 delivery = self._activation.single(message, pending[0], room)
@@ -190,17 +203,17 @@ class QueueManager:
         """What Postfix gives to its retry transport."""
         indices = [outcome.recipient for outcome in outcomes]
         addresses = [message.envelope.recipients[index].address for index in indices]
-        return Delivery(message, b"retry", b"", indices, addresses, self._clock())
+        return Delivery(message, b"retry", b"", indices, addresses, self._clock.now())
 
     def _force(self, message: ActiveMessage, pending: list[int]) -> None:
         """postsuper -e: it expires now, for the reasons of its last try where there was one."""
-        self._active.add(message, len(pending))
+        self._admit(message, len(pending))
         self._log_active(message)
         notes = dict(self._reasons(message.entry, pending))
         untried = verdicts.administratively(index for index in pending if notes[index].status is not DEFERRED)
         nowhere = self._nowhere(message, untried)
         for outcome in untried:
-            self._around.log_outcome(nowhere, outcome)
+            self._log_outcome(nowhere, outcome)
             notes[outcome.recipient] = outcome
         message.deferred = list(notes.values())
         self._end_pass(message, [])
@@ -208,20 +221,20 @@ class QueueManager:
     def _log_active(self, message: ActiveMessage) -> None:
         envelope = message.envelope
         count = len(envelope.recipients)  # as Postfix, with those that have ended
-        self._log(b"qmgr", lines.queue_active(message.queue_id, envelope.sender, envelope.size, count))
+        self._log(b"qmgr", queue_active(message.queue_id, envelope.sender, envelope.size, count))
 
     # -- what became of it -----------------------------------------------------------------------
 
     def report(self, delivery: Delivery, outcomes: list[Outcome]) -> None:
         """An agent is done with a delivery: one outcome for each of its recipients."""
         assert isinstance(delivery, QueuedDelivery)
-        now = self._clock()
-        destination, message = delivery.destination, delivery.message
-        destination.finished(now - delivery.started)
+        queued, now = delivery, self._clock.now()
+        destination, message = queued.destination, queued.message
+        destination.finished(now - queued.started)
         message.in_flight -= 1
         if message.pending == 1 and len(outcomes) == 1 and message.ends_with(outcomes[0]):
             message.pending = 0  # the short way for what happens nearly always
-            self._around.log_outcome(delivery, outcomes[0])
+            self._log_outcome(delivery, outcomes[0])
             if message.fate is None:
                 self._end_pass(message, outcomes)
             else:
@@ -236,7 +249,7 @@ class QueueManager:
 
     def _refuse(self, delivery: QueuedDelivery, reason: Outcome) -> None:
         """Defers a delivery that no agent has taken."""
-        delivery.started = self._clock()
+        delivery.started = self._clock.now()
         outcomes = verdicts.suspend(delivery.recipients, reason)
         self._conclude(delivery.message, delivery, outcomes)
 
@@ -247,7 +260,7 @@ class QueueManager:
             if status is Status.BOUNCED and self._settings.soft_bounce:
                 verdicts.soften(outcome)
                 status = outcome.status
-            self._around.log_outcome(delivery, outcome)
+            self._log_outcome(delivery, outcome)
             if status is Status.SENT:
                 ended.append(outcome)
                 if not message.ends_with(outcome):
@@ -271,7 +284,7 @@ class QueueManager:
         """All deliveries are reported: notices, another try, or the end."""
         late = None
         if message.deferred:
-            now = self._clock()
+            now = self._clock.now()
             envelope = message.envelope
             if message.entry.forced_expire or now >= self._expiry(envelope):
                 ended = ended + self._expire(message)
@@ -356,11 +369,11 @@ class QueueManager:
     def _again(self, entry: Any) -> None:
         """A new pass with the tables of now, at once or when the deliveries under way are back."""
         if not self._drop(entry, Fate.AGAIN):
-            self._schedule(entry, self._clock())
+            self._schedule(entry, self._clock.now())
 
     def flush_one(self, entry: Any) -> None:
         if entry.message_id not in self.active and self._around.is_live(entry):
-            self._schedule(entry, self._clock())
+            self._schedule(entry, self._clock.now())
 
     def pause(self, paused: bool) -> None:
         """Outcomes cannot be recorded (or can again): agents get nothing, or what is sent is sent twice."""
@@ -369,7 +382,7 @@ class QueueManager:
 
     def flush(self) -> None:
         """All deferred mail is due, and no destination counts as dead; the ramp starts anew."""
-        self._ramp = Ramp(self._clock())
+        self._ramp = Ramp(self._clock.now())
         self._waiting.flush()
         self.scheduler.flush_dead()
         self.scheduler.want_pump()
@@ -401,7 +414,7 @@ class QueueManager:
         if message.fate is not Fate.AGAIN:
             return
         if self._around.is_live(message.entry):
-            self._schedule(message.entry, self._clock())
+            self._schedule(message.entry, self._clock.now())
         else:
             self._log(b"qmgr", message.queue_id + b": removed")  # the deliveries under way were the last
 
@@ -412,7 +425,7 @@ class QueueManager:
         if self.scheduler.paused:
             self.scheduler.pump()
             return
-        now = self._clock()
+        now = self._clock.now()
         if now >= self._next_refill:
             self._refill(now)
         self._serve()
@@ -521,7 +534,7 @@ class QueueManager:
         self._log(b"qmgr", b"warning: " + text)
 
     def _warn_unavailable(self, transport: bytes) -> None:
-        now = self._clock()
+        now = self._clock.now()
         if now >= self._warned.get(transport, -math.inf) + self._settings.transport_retry_time:
             self._warned[transport] = now
             self._warn(b"connect to transport private/" + transport + b": No such file or directory")

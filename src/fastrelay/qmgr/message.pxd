@@ -1,6 +1,10 @@
 cimport cython
 
+cdef class ActiveMessage  # destinations know it
+cdef class QueuedDelivery
+
 from fastrelay.borders cimport Delivery, Envelope, Outcome, QueuedMessage, Recipient
+from fastrelay.qmgr.destination cimport Destination
 
 
 cdef class ActiveMessage(QueuedMessage):
@@ -9,6 +13,11 @@ cdef class ActiveMessage(QueuedMessage):
     cdef public Py_ssize_t in_flight, total, counted, kept
     cdef public bint bouncing, retried, confirms
     cdef public double next_try
+    cdef public unsigned long long number
+
+    cpdef begin(
+        self, entry, bytes queue_id, Envelope envelope, content, double activated, bint retried, bint confirms=*
+    )
 
     @cython.locals(recipient=Recipient, notify=int)
     cdef bint ends_with(self, Outcome outcome)
@@ -18,4 +27,6 @@ cdef class ActiveMessage(QueuedMessage):
 
 
 cdef class QueuedDelivery(Delivery):
-    cdef public object destination
+    cdef public Destination destination
+
+    cpdef begin(self, ActiveMessage message, Destination destination, list recipients, list addresses)

@@ -7,7 +7,6 @@ Invariant: pending counts deliveries not yet reported, in_flight those that an a
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastrelay.borders import Content, Delivery, Envelope, Notify, Outcome, QueuedMessage, Status
@@ -26,24 +25,31 @@ class Fate(enum.Enum):
     AGAIN = enum.auto()  # requeued, or held and released: a new pass when the last delivery is back
 
 
+def in_memory() -> Content:
+    """What loads the contents of a message that has them."""
+    raise AssertionError("contents that are in memory are not loaded")
+
+
 class ActiveMessage(QueuedMessage):
-    def __init__(
+    """Made by __new__ and begin(): a constructor call costs a message more than all that it does."""
+
+    def begin(
         self,
         entry: Any,
         queue_id: bytes,
         envelope: Envelope,
         content: Content | None,
-        load: Callable[[], Content],
         activated: float,
         retried: bool,
         confirms: bool = False,
     ) -> None:
         """`confirms`: its sender has heard of a delay, and is to hear of its end."""
         self.entry = entry
+        self.number = entry.message_id
         self.queue_id = queue_id
         self.envelope = envelope
         self.content = content
-        self.load = load
+        self.load = in_memory
         self.activated = activated
         self.pending = 0
         self.in_flight = 0
@@ -84,11 +90,11 @@ class ActiveMessage(QueuedMessage):
 
 
 class QueuedDelivery(Delivery):
-    """A delivery that knows its destination."""
+    """A delivery that knows its destination; made as an ActiveMessage is."""
 
     message: ActiveMessage
 
-    def __init__(
+    def begin(
         self, message: ActiveMessage, destination: Destination, recipients: list[int], addresses: list[bytes]
     ) -> None:
         self.message = message

@@ -2,11 +2,13 @@ cimport cython
 
 from fastrelay.qmgr.destination cimport Destination
 from fastrelay.qmgr.message cimport QueuedDelivery
+from fastrelay.qmgr.steady cimport Clock
 from fastrelay.qmgr.transport cimport Transport
 
 
 cdef class Scheduler:
-    cdef object _transport_settings, _clock, _schedule_pump, _refused, _dead, _sequence
+    cdef Clock _clock
+    cdef object _transport_settings, _schedule_pump, _refused, _dead, _sequence
     cdef dict _agents, _transports, _ready
     cdef list _wakes
     cdef bint _pump_wanted

@@ -17,6 +17,7 @@ from fastrelay.borders import Agent
 from fastrelay.qmgr.destination import Destination
 from fastrelay.qmgr.message import QueuedDelivery
 from fastrelay.qmgr.settings import TransportSettings
+from fastrelay.qmgr.steady import Clock
 from fastrelay.qmgr.transport import Transport
 
 OPENED_A_PUMP = 500
@@ -28,7 +29,7 @@ class Scheduler:
         self,
         agents: dict[bytes, Agent],
         transport_settings: Callable[[bytes], TransportSettings],
-        clock: Callable[[], float],
+        clock: Clock,
         schedule_pump: Callable[[], object],
         refused: Callable[[QueuedDelivery], None],
     ) -> None:
@@ -51,6 +52,7 @@ class Scheduler:
         if transport is None and (agent := self._agents.get(name)) is not None:
             settings = self._transport_settings(name)
             transport = self._transports[name] = Transport(name, agent, settings, self, self._clock)
+            transport.paused = self.paused
         return transport
 
     def transports(self) -> Iterator[Transport]:
@@ -59,7 +61,7 @@ class Scheduler:
     def add(self, delivery: QueuedDelivery) -> None:
         destination = delivery.destination
         destination.push(delivery)
-        if destination.reason is not None and destination.is_suspended(self._clock()):
+        if destination.reason is not None and destination.is_suspended(self._clock.now()):
             self.refuse(destination)
         elif not destination.stands_in_line():
             destination.transport_queue.make_ready(destination)
@@ -75,7 +77,7 @@ class Scheduler:
         ready: dict[Transport, list[Destination]] = {}
         for destination, group in groups.items():
             destination.push_job(group)
-            if destination.reason is not None and destination.is_suspended(self._clock()):
+            if destination.reason is not None and destination.is_suspended(self._clock.now()):
                 self.refuse(destination)
             elif not destination.stands_in_line():
                 ready.setdefault(destination.transport_queue, []).append(destination)
@@ -97,6 +99,8 @@ class Scheduler:
 
     def pause(self, paused: bool) -> None:
         self.paused = paused
+        for transport in self._transports.values():
+            transport.paused = paused
         self.want_pump()
 
     def want_pump(self) -> None:

@@ -13,16 +13,33 @@ SLEW = 0.1
 CORRECTED_EVERY = 1.0  # seconds
 
 
-class SteadyClock:
+class Clock:
+    """Any clock, as the queue manager reads it: in C when it is a steady one."""
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self._read = read
+
+    def __call__(self) -> float:
+        return self.now()
+
+    def now(self) -> float:
+        return self._read()
+
+
+def clock_of(read: Callable[[], float]) -> Clock:
+    return read if isinstance(read, Clock) else Clock(read)
+
+
+class SteadyClock(Clock):
     def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._wall = wall
-        self._monotonic = monotonic
+        self._read = monotonic
         self._corrected = monotonic()
         self._offset = wall() - self._corrected
         self._drift = 0.0  # how far the wall clock was ahead when it was last looked at
 
-    def __call__(self) -> float:
-        return self._time(self._monotonic())
+    def now(self) -> float:
+        return self._time(self._read())
 
     def _time(self, now: float) -> float:
         if now - self._corrected >= CORRECTED_EVERY:

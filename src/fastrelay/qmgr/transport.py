@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastrelay.borders import Agent
 from fastrelay.qmgr.destination import Destination
 from fastrelay.qmgr.line import Line
 from fastrelay.qmgr.settings import TransportSettings
+from fastrelay.qmgr.steady import Clock
 
 if TYPE_CHECKING:
     from fastrelay.qmgr.scheduler import Scheduler
@@ -29,12 +29,13 @@ class Transport:
         agent: Agent,
         settings: TransportSettings,
         scheduler: Scheduler,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.name = name
         self.agent = agent
-        self.settings = settings
+        self._apply(settings)
         self.scheduler = scheduler
+        self.paused = False  # the scheduler is
         self.clock = clock
         self.destinations: dict[bytes, Destination] = {}
         self.idle: dict[Destination, float] = {}  # since when, oldest first: kept for what they learnt
@@ -45,17 +46,26 @@ class Transport:
 
     def destination(self, next_hop: bytes, recipient: bytes) -> Destination:
         """With one recipient a delivery, concurrency is counted a recipient, as Postfix does."""
-        name = next_hop + b"\0" + recipient if self.settings.recipient_limit == 1 else next_hop
+        name = next_hop + b"\0" + recipient if self.recipient_limit == 1 else next_hop
         destination = self.destinations.get(name)
         if destination is None:
             if len(self.idle) > self.settings.idle_limit * 5 // 4:
-                self.forget_idle(self.clock(), math.inf)  # as many new ones in one queue run
+                self.forget_idle(self.clock.now(), math.inf)  # as many new ones in one queue run
             destination = self.destinations[name] = Destination(self, name, next_hop)
-            self.idle[destination] = self.clock()
+            self.idle[destination] = self.clock.now()
         return destination
 
-    def reconfigure(self, settings: TransportSettings) -> None:
+    def _apply(self, settings: TransportSettings) -> None:
+        """What every delivery asks for is kept apart."""
         self.settings = settings
+        self.process_limit = settings.process_limit
+        self.recipient_limit = settings.recipient_limit
+        self.concurrency_limit = settings.concurrency_limit
+        self.initial_concurrency = settings.initial_concurrency
+        self.rate_delay = settings.rate_delay
+
+    def reconfigure(self, settings: TransportSettings) -> None:
+        self._apply(settings)
         for destination in self.destinations.values():
             if settings.concurrency_limit:
                 destination.window = min(destination.window, settings.concurrency_limit)
@@ -109,8 +119,7 @@ class Transport:
     # -- asked by destinations -------------------------------------------------------------------
 
     def has_room(self) -> bool:
-        limit = self.settings.process_limit
-        return not limit or self.open_slots < limit
+        return not self.process_limit or self.open_slots < self.process_limit
 
     def slots_of_next(self, nobody: int) -> int:
         """How many slots the destination has whose turn is next; `nobody` when none waits."""
@@ -121,14 +130,13 @@ class Transport:
         return self.extra[0].slots if self.extra else nobody
 
     def slow_pool_is_full(self) -> bool:
-        limit = self.settings.process_limit
-        return bool(limit) and self.slow_slots * 2 >= limit
+        return bool(self.process_limit) and self.slow_slots * 2 >= self.process_limit
 
     # -- called by the scheduler -----------------------------------------------------------------
 
     def open_slots_in_turn(self, budget: int) -> bool:
         """One slot a turn for each destination that wants one; True: the budget ended before the work."""
-        now = self.clock()
+        now = self.clock.now()
         while (self.first.waiting or self.extra) and self.has_room():
             if not budget:
                 return True
@@ -167,7 +175,7 @@ class Transport:
 
     def note_idle(self, destination: Destination) -> None:
         if not destination.in_first and destination not in self.idle and destination.is_idle():
-            self.idle[destination] = self.clock()
+            self.idle[destination] = self.clock.now()
 
     def forget_idle(self, now: float, keep: float) -> None:
         """Drops what was learnt about destinations without mail, oldest first; dead ones stay dead."""
