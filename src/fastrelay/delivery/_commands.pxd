@@ -19,19 +19,22 @@ cdef enum:
     RET_HDRS = 128
 
 
-cdef inline int mail_command(ByteBuffer *out, Envelope envelope, features) except -1:
+cdef inline int mail_command(
+    ByteBuffer *out, Envelope envelope, bint sized, bint eight_bit_mime, bint dsn, bint smtputf8
+) except -1:
+    """With what the server offers of SIZE, 8BITMIME, DSN and SMTPUTF8."""
     cdef int flags = envelope.flags
     append_text(out, b"MAIL FROM:<")
     append_argument(out, envelope.sender)
     buffer_byte(out, 62)
-    if features.size is not None and envelope.size:
+    if sized and envelope.size:
         append_text(out, b" SIZE=%d" % envelope.size)
-    if features.eight_bit_mime:
+    if eight_bit_mime:
         if flags & (EIGHT_BIT_BODY | BODY_8BITMIME):
             append_text(out, b" BODY=8BITMIME")
         elif flags & BODY_7BIT:
             append_text(out, b" BODY=7BIT")
-    if features.dsn:
+    if dsn:
         if envelope.envid:
             append_text(out, b" ENVID=")
             append_argument(out, envelope.envid)
@@ -39,14 +42,13 @@ cdef inline int mail_command(ByteBuffer *out, Envelope envelope, features) excep
             append_text(out, b" RET=FULL")
         elif flags & RET_HDRS:
             append_text(out, b" RET=HDRS")
-    if flags & SMTPUTF8 and features.smtputf8:
+    if flags & SMTPUTF8 and smtputf8:
         append_text(out, b" SMTPUTF8")
     return append_text(out, b"\r\n")
 
 
 cdef inline int rcpt_command(ByteBuffer *out, Delivery delivery, Py_ssize_t i, bint dsn) except -1:
     """The i-th recipient of the delivery."""
-    cdef bytes orcpt
     cdef Recipient recipient = delivery.message.envelope.recipients[delivery.recipients[i]]
     append_text(out, b"RCPT TO:<")
     if delivery.addresses:
@@ -55,12 +57,12 @@ cdef inline int rcpt_command(ByteBuffer *out, Delivery delivery, Py_ssize_t i, b
         append_argument(out, recipient.address)
     buffer_byte(out, 62)
     if dsn:
-        orcpt = recipient.orcpt
-        if not orcpt and recipient.original:
-            orcpt = xtext_address(recipient.original)
-        if orcpt:
+        if recipient.orcpt:
             append_text(out, b" ORCPT=")
-            append_argument(out, orcpt)
+            append_argument(out, recipient.orcpt)
+        elif recipient.original:
+            append_text(out, b" ORCPT=")
+            append_xtext(out, recipient.original)
         if recipient.notify:
             append_text(out, b" NOTIFY=" + notify_words(recipient.notify))
     return append_text(out, b"\r\n")
@@ -79,7 +81,7 @@ cdef inline int append_argument(ByteBuffer *out, bytes text) except -1:
     return buffer_append(out, data, len(text))
 
 
-cdef inline bytes xtext_address(bytes address):
+cdef inline int append_xtext(ByteBuffer *out, bytes address) except -1:
     """RFC 3461 4.2: the original recipient as Postfix sends it when the client gave no ORCPT."""
     cdef Py_ssize_t i
     cdef unsigned char c
@@ -91,8 +93,10 @@ cdef inline bytes xtext_address(bytes address):
             encoded = [
                 b"+%02X" % c if c < 33 or c == 127 or c == 43 or c == 61 else bytes((c,)) for c in address
             ]
-            return (b"rfc822;" if address.isascii() else b"utf-8;") + b"".join(encoded)
-    return b"rfc822;" + address
+            append_text(out, b"rfc822;" if address.isascii() else b"utf-8;")
+            return append_argument(out, b"".join(encoded))
+    append_text(out, b"rfc822;")
+    return append_text(out, address)
 
 
 cdef inline bytes notify_words(int notify):

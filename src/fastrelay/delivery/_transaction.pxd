@@ -10,9 +10,8 @@ cdef enum Step:  # RCPT_STEP is the first of the recipients'; DATA and the end o
 
 cdef class Session:  # Postfix's SMTP_SESSION
     cdef bytes relay, name, host  # of session.Peer
-    cdef object features  # session.Features
-    cdef object size_limit
-    cdef bint dsn, takes_eight_bit
+    cdef object size_limit  # None: SIZE was not offered
+    cdef bint dsn, takes_eight_bit, eight_bit_mime, smtputf8
     cdef double setup_delay
 
 cdef class Transaction:
@@ -32,6 +31,7 @@ cdef class Transaction:
     cdef double began
 
     cdef int begin(self, Session session, double now, bint reset) except -1
+    cdef list all_positions(self)
     cdef Py_ssize_t data_step(self) noexcept
     cdef bint is_over(self) noexcept
     cdef bint is_refused(self) noexcept

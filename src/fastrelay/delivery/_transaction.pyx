@@ -9,6 +9,7 @@ Invariant: a verdict is not changed within a session.
 """
 
 cimport cython
+from libc.string cimport memcmp
 
 from fastrelay._bytes cimport FASTRELAY_DEBUG, ByteBuffer, buffer_free, buffer_init, buffer_object, bytes_ptr
 from fastrelay.borders cimport Delivery, Envelope, Outcome
@@ -47,10 +48,10 @@ cdef class Session:
         if FASTRELAY_DEBUG:
             _live += 1
         self.relay, self.name, self.host = peer.relay, peer.name, peer.host
-        self.features = features
         self.size_limit = features.size
-        self.dsn = features.dsn
-        self.takes_eight_bit = takes_eight_bit or features.eight_bit_mime
+        self.dsn, self.smtputf8 = features.dsn, features.smtputf8
+        self.eight_bit_mime = features.eight_bit_mime
+        self.takes_eight_bit = takes_eight_bit or self.eight_bit_mime
         self.setup_delay = setup_delay
 
     def __dealloc__(self):
@@ -89,7 +90,7 @@ cdef class Transaction:
     cdef int begin(self, Session session, double now, bint reset) except -1:
         """In this session, for those who have no verdict, or one that may change."""
         self.session = session
-        self.todo = list(range(len(self.delivery.recipients))) if self.kept is None else self.kept
+        self.todo = self.all_positions() if self.kept is None else self.kept
         for i in self.todo:
             self.outcomes[i] = None
         self.kept = None
@@ -100,6 +101,10 @@ cdef class Transaction:
         self.may_keep = False
         self.sent = self.answered = RSET_STEP if reset else MAIL_STEP
         return 0
+
+    cdef list all_positions(self):
+        cdef Py_ssize_t i
+        return [i for i in range(len(self.delivery.recipients))]
 
     # Where it is
 
@@ -164,7 +169,10 @@ cdef class Transaction:
         if step == RSET_STEP:
             append_text(out, b"RSET\r\n")
         elif step == MAIL_STEP:
-            mail_command(out, self.delivery.message.envelope, self.session.features)
+            mail_command(
+                out, self.delivery.message.envelope, self.session.size_limit is not None,
+                self.session.eight_bit_mime, self.session.dsn, self.session.smtputf8,
+            )
         elif step < self.data_step():
             rcpt_command(out, self.delivery, self.todo[step - RCPT_STEP], self.session.dsn)
         else:
@@ -225,7 +233,7 @@ cdef class Transaction:
         cdef double setup = session.setup_delay if self.position == 1 else 0.0
         cdef list recipients = self.delivery.recipients
         cdef bytes action = b"" if session.dsn else b"relayed"  # RFC 3461 5.2.2: who knows DSN tells of success
-        if size >= 9 and said[4:10] == b"2.0.0 ":
+        if size >= 10 and memcmp(text + 4, b"2.0.0 ", 6) == 0:
             dsn = b"2.0.0"
         else:
             dsn = reply_dsn(code, said[4:])
@@ -258,7 +266,7 @@ cdef class Transaction:
             reason = b"8BITMIME is required, but was not offered by host " + session.name
             self.verdict(-1, BOUNCED, b"5.6.3", reason, b"", now)
             return True
-        if flags & SMTPUTF8 and not session.features.smtputf8:
+        if flags & SMTPUTF8 and not session.smtputf8:
             needed = flags & EIGHT_BIT_HEADER or not (<bytes>envelope.sender).isascii()
             for address in self.delivery.addresses:
                 needed = needed or not address.isascii()

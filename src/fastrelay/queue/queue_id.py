@@ -12,7 +12,8 @@ _EPOCH = 1704067200  # 2024-01-01: keeps the short form at 14 digits until 2032
 _BASE52 = b"0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALUE = {digit: value for value, digit in enumerate(_BASE52)}
 _INODE = 51**3  # so that the last part has the length that log readers know
-_HEX = frozenset(b"0123456789ABCDEF")
+_HEX_DIGITS = b"0123456789ABCDEF"
+_HEX = frozenset(_HEX_DIGITS)
 
 
 def number(microseconds: int, shard: int) -> int:
@@ -70,7 +71,19 @@ def _decode_long(queue_id: bytes) -> int:
 
 
 def _short(microseconds: int, rest: int) -> bytes:
-    return f"{microseconds:05X}{rest:X}".encode()  # which Cython formats in C, and b"%05X%X" it does not
+    found = bytearray(21)  # five digits, and what 64 bits make at most
+    at = 20
+    while True:
+        found[at] = _HEX_DIGITS[rest & 15]
+        rest >>= 4
+        if not rest:
+            break
+        at -= 1
+    for _ in range(5):
+        at -= 1
+        found[at] = _HEX_DIGITS[microseconds & 15]
+        microseconds >>= 4
+    return bytes(found[at:])
 
 
 def _digits(value: int, base: int, width: int) -> bytes:

@@ -3,6 +3,9 @@ cimport cython
 from fastrelay.rewrite._address cimport Address
 
 
+cdef bytes first_answer(list gets, bytes key)
+
+
 cdef class AddressMaps:
     cdef list _all, _whole
 

@@ -56,6 +56,13 @@ class Key(NamedTuple):
     extension: bytes = b""
 
 
+def first_answer(gets: list[Callable[[bytes], bytes | None]], key: bytes) -> bytes | None:
+    for get in gets:
+        if (value := get(key)) is not None:
+            return value
+    return None
+
+
 class AddressMaps:
     """A parameter's tables, asked for addresses. False when the parameter names none."""
 
@@ -68,17 +75,11 @@ class AddressMaps:
 
     def find(self, key: bytes) -> bytes | None:
         """The first answer of all tables (tables.Maps.find)."""
-        for get in self._all:
-            if (value := get(key)) is not None:
-                return value
-        return None
+        return first_answer(self._all, key)
 
     def find_partial(self, key: bytes) -> bytes | None:
         """The first answer of a table that holds whole keys."""
-        for get in self._whole:
-            if (value := get(key)) is not None:
-                return value
-        return None
+        return first_answer(self._whole, key)
 
     def find_key(self, keys: Iterable[Key]) -> tuple[Key, bytes] | None:
         """The first key that is there, and its value."""
