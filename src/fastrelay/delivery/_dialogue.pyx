@@ -48,7 +48,8 @@ cdef class Dialogue(Protocol):
     cdef public bint more  # the destination has further servers to try
     cdef public bint single  # made for one delivery's fail-over: take no others
     cdef public list later  # transactions that go on elsewhere after this run
-    cdef object settings, report, clock, now
+    cdef object settings, report, clock, now, write
+    cdef object take, succeeded  # the queue's, while it runs
     cdef Session session
     cdef bytes name
     cdef list held, unfinished
@@ -59,7 +60,7 @@ cdef class Dialogue(Protocol):
     cdef double last_latency, dot_sent, last_reply
     cdef double mail_timeout, rcpt_timeout, data_init_timeout, data_xfer_timeout, data_done_timeout, rset_timeout
     cdef double reuse_time
-    cdef int transactions, reuse_count, session_limit
+    cdef int transactions, reuse_count, session_limit, line_length_limit
     cdef object chunks  # what is left of a large body, an iterator
 
     def __cinit__(self, *args):
@@ -81,7 +82,7 @@ cdef class Dialogue(Protocol):
         self.key = key
         self.peer = peer
         self.name = peer.name
-        self.transport = transport
+        self.transport, self.write = transport, transport.write
         self.opened = opened
         self.session = Session(peer, features, settings.disable_mime_output_conversion, self.now() - opened)
         self.pipelining = features.pipelining
@@ -94,6 +95,7 @@ cdef class Dialogue(Protocol):
         self.reuse_time = settings.smtp_connection_reuse_time_limit
         self.reuse_count = settings.smtp_connection_reuse_count_limit
         self.session_limit = settings.smtp_mx_session_limit
+        self.line_length_limit = settings.smtp_line_length_limit
         self.deadline = INFINITY
         self.last_latency = INFINITY
         self.alive = True
@@ -105,7 +107,7 @@ cdef class Dialogue(Protocol):
         """Deliver `held` transactions, then what the queue gives; agent.run_ended() says when that is over."""
         if self.running or not self.alive:
             raise AssertionError("a dialogue runs for one queue at a time")
-        self.queue = queue
+        self.queue, self.take, self.succeeded = queue, queue.take, queue.succeeded
         self.held = held
         self.later = later
         self.running = True
@@ -134,7 +136,7 @@ cdef class Dialogue(Protocol):
         if not self.alive:
             return
         self.quitting = True
-        self.transport.write(b"QUIT\r\n")
+        self.write(b"QUIT\r\n")
         if self.settings.smtp_skip_quit_response:
             self.alive = False
             self.transport.close()
@@ -247,7 +249,7 @@ cdef class Dialogue(Protocol):
         self.following = None
         t.content = None
         self.needs_reset = t.leaves_mail_open()
-        self.queue.succeeded()
+        self.succeeded()
         self._hand_over(t)
         return 0
 
@@ -304,7 +306,7 @@ cdef class Dialogue(Protocol):
             self._end_run()
             return 0
         self.current = t
-        self.transport.write(t.commands(self.pipelining))
+        self.write(t.commands(self.pipelining))
         self._set_deadline(t, now)
         return 0
 
@@ -322,7 +324,7 @@ cdef class Dialogue(Protocol):
             return self._advance(now)
         if t.answered > t.data_step():
             return self._send_content(t, now)
-        self.transport.write(t.commands(self.pipelining))
+        self.write(t.commands(self.pipelining))
         self._set_deadline(t, now)
         return 0
 
@@ -351,7 +353,7 @@ cdef class Dialogue(Protocol):
                 self.retired = True
                 return None
             else:
-                delivery = self.queue.take()
+                delivery = self.take()
                 if delivery is None:
                     return None
                 t = Transaction(delivery)
@@ -391,9 +393,8 @@ cdef class Dialogue(Protocol):
             self.agent.log(message.queue_id + b": warning: cannot read contents: " + printable(str(error).encode()))
             t.verdict(-1, DEFERRED, b"4.3.0", b"queue file read error", b"", self.now())
             return False
-        cdef int limit = self.settings.smtp_line_length_limit
-        if message.envelope.flags & LONG_LINES and limit > 1:
-            t.content = [fold_lines(content, limit)]
+        if message.envelope.flags & LONG_LINES and self.line_length_limit > 1:
+            t.content = [fold_lines(content, self.line_length_limit)]
         else:
             t.content = list(content)
         return True
@@ -404,7 +405,7 @@ cdef class Dialogue(Protocol):
         cdef Py_ssize_t size = 0
         cdef Transaction next_one
         if t.bare_dot:
-            self.transport.write(DOT)
+            self.write(DOT)
             t.sent += 1
             self.dot_sent = now
             self._set_deadline(t, now)
@@ -426,7 +427,7 @@ cdef class Dialogue(Protocol):
             if next_one is not None:
                 self.following = next_one
                 parts.append(next_one.commands(self.pipelining))
-        self.transport.write(b"".join(parts))
+        self.write(b"".join(parts))
         self.dot_sent = now
         self.deadline = now + self.data_done_timeout
         return 0
@@ -436,7 +437,7 @@ cdef class Dialogue(Protocol):
         cdef Transaction t = self.current
         cdef double rate = self.settings.smtp_min_data_rate
         for chunk in self.chunks:
-            self.transport.write(chunk)
+            self.write(chunk)
             if not self.alive:
                 return 0
             if rate > 0:
@@ -450,14 +451,14 @@ cdef class Dialogue(Protocol):
         t.content = None
         t.content_sent = True
         t.sent += 1
-        self.transport.write(DOT)
+        self.write(DOT)
         self.dot_sent = now
         self.deadline = now + self.data_done_timeout
         return 0
 
     cdef int _end_run(self) except -1:
         queue = self.queue
-        self.queue = None
+        self.queue = self.take = self.succeeded = None
         self.running = False
         self.deadline = INFINITY
         self.replies.clear()
