@@ -13,7 +13,7 @@ from fastrelay.borders import Flag
 from fastrelay.cleanup.received import ReceivedHeader
 from fastrelay.receive._rules import SessionRules
 from fastrelay.receive._session import Status
-from reference.session_reference import Open, SessionReference
+from reference.session_reference import Open, SessionReference, counts_text
 from support.receive_lab import NOW, BareWire, ReceiveLab
 
 LIMITS = {
@@ -104,7 +104,7 @@ class Walk:
             else:
                 status = self.commit_message()
             out += self.session.output()
-        assert (status == Status.CLOSE) == (not self.session.is_open)
+        assert (status == Status.CLOSE) == (not self.session.is_open())
         return out
 
     def commit_message(self) -> int:
@@ -135,7 +135,7 @@ class Walk:
         for got, begin in zip(said, wanted, strict=True):
             assert got.startswith(begin), (event.__name__, said, wanted)
         assert self.queued == self.twin.queued
-        assert self.session.is_open != self.twin.is_closed
+        assert self.session.is_open() != self.twin.is_closed
         self.compare_transaction()
 
     def compare_transaction(self) -> None:
@@ -262,7 +262,7 @@ def test_a_521_at_the_end_of_data_closes() -> None:
     walk.stages["end"].answer = b"521 5.7.1 go away"
     walk.send(b"DATA\r\n")
     assert walk.send(b"body\r\n.\r\n")[-1] == b"521 5.7.1 go away"
-    assert not walk.session.is_open
+    assert not walk.session.is_open()
     assert walk.session.feed(b"NOOP\r\n", NOW) == Status.CLOSE
     assert walk.session.output() == b""
 
@@ -349,11 +349,18 @@ def test_the_greeting_and_counts() -> None:
     assert session.last_verb == b"CONNECT"
     session.feed(b"EHLO c\r\n", NOW)
     session.feed(b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<u@outside.example>\r\nFOO\r\nRSET\r\n", NOW)
-    assert session.counts() == [
-        (b"ehlo", 1, 1),
-        (b"mail", 1, 1),
-        (b"rcpt", 0, 1),
-        (b"rset", 1, 1),
-        (b"unknown", 0, 1),
-    ]
+    assert session.counts() == counts_text(
+        [(b"ehlo", 1, 1), (b"mail", 1, 1), (b"rcpt", 0, 1), (b"rset", 1, 1), (b"unknown", 0, 1)]
+    )
     assert session.last_verb == b"RSET"
+
+
+@pytest.mark.parametrize("words", [(), (b"FOO",), (b"QUIT",), (b"NOOP", b"VRFY", b"FOO"), (b"NOOP",) * 123])
+def test_counts_are_those_of_the_disconnect_line(words: tuple[bytes, ...]) -> None:
+    session = ReceiveLab({"smtpd_junk_command_limit": "1000"}).session()
+    for word in words:
+        session.feed(word + b"\r\n", NOW)
+    good = {b"NOOP": 1, b"QUIT": 1}
+    shown = [(b"noop", b"NOOP"), (b"vrfy", b"VRFY"), (b"quit", b"QUIT"), (b"unknown", b"FOO")]
+    wanted = [(name, words.count(w) * good.get(w, 0), words.count(w)) for name, w in shown if w in words]
+    assert session.counts() == counts_text(wanted)

@@ -117,5 +117,24 @@ cdef inline int buffer_byte(ByteBuffer *b, unsigned char c) except -1 nogil:
     return 0
 
 
+cdef inline int buffer_number(ByteBuffer *b, long value) except -1 nogil:
+    """In decimal."""
+    cdef unsigned char digits[24]
+    cdef int n = 24
+    cdef bint negative = value < 0
+    if negative:
+        value = -value
+    while True:
+        n -= 1
+        digits[n] = 48 + <unsigned char>(value % 10)
+        value //= 10
+        if not value:
+            break
+    if negative:
+        n -= 1
+        digits[n] = 45
+    return buffer_append(b, digits + n, 24 - n)
+
+
 cdef inline bytes buffer_object(ByteBuffer *b):
     return (<char *>b.data)[:b.size]

@@ -21,7 +21,7 @@ from fastrelay.receive._rules cimport (
 )
 from fastrelay.receive._session cimport (
     AUTH, BDAT, CHUNK, COMMAND, CONTENT, DATA, EHLO, END_OF_MESSAGE, ETRN, HELO, MAIL, NOOP, PAUSED, QUIT, RCPT, RSET,
-    STARTTLS, VRFY, XCLIENT, XFORWARD, Session,
+    STARTTLS, VRFY, XCLIENT, XFORWARD, Session, SessionClient, SessionJournal,
 )
 from fastrelay.receive._transaction cimport Transaction
 from fastrelay.rewrite._address cimport (
@@ -54,9 +54,9 @@ cdef class ReceiveSession(Session):
     cdef object _candidate
     cdef bytes _mended
 
-    def __init__(self, SessionRules rules not None, client, journal):
-        Session.__init__(self, rules, client, journal)
-        self.helo, self.protocol = b"", b"SMTP"
+    def __init__(self, SessionRules rules not None, SessionClient client not None, SessionJournal journal not None):
+        self.helo, self.protocol = b"", _SMTP
+        self._begin(rules, client, journal)
 
     cdef int _command(self, Slice line, Slice ahead) except -1:
         """Find the verb and run its method; everything that holds for all verbs is here."""

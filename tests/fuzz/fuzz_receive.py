@@ -61,7 +61,7 @@ def answers(rules: int, stream: bytes, chunking: str) -> tuple[object, ...]:
          TRACE.sub(b"", b"".join(content), count=1))
         for _, envelope, content in wire.messages
     ]  # fmt: skip
-    return said, wire.session.is_open, taken
+    return said, wire.session.is_open(), taken
 
 
 def session(data: bytes) -> None:

@@ -193,7 +193,7 @@ def log_lines(data: bytes) -> None:
     delays = (len(a) / 7, len(b) / 100, 0.004, -1.0)
     pairs = [
         (fast.connect(a, b), slow.connect(a, b)),
-        (fast.disconnect(a, b, [(c, 1, 1), (d, 0, 2)]), slow.disconnect(a, b, [(c, 1, 1), (d, 0, 2)])),
+        (fast.disconnect(a, b, c), slow.disconnect(a, b, c)),
         (fast.client(a, b, c), slow.client(a, b, c)),
         (fast.message_id(a, b), slow.message_id(a, b)),
         (fast.queue_active(a, b, 1 << 40, 7), slow.queue_active(a, b, 1 << 40, 7)),

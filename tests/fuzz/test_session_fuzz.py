@@ -82,7 +82,7 @@ def answers(lab: ReceiveLab, stream: bytes, chunking: str) -> tuple[list[bytes],
         (envelope.sender, [r.address for r in envelope.recipients], without_trace(content), envelope.flags)
         for _, envelope, content in wire.messages
     ]
-    return said, wire.session.is_open, taken
+    return said, wire.session.is_open(), taken
 
 
 def without_trace(content: tuple[bytes, ...]) -> bytes:

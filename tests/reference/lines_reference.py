@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 _HUNDREDTHS = [(b"%d.%02d" % divmod(n, 100)).rstrip(b"0").rstrip(b".") for n in range(101)]
 _TENTHS = [(b"%d.%d" % divmod(n, 10)).removesuffix(b".0") for n in range(101)]
 
@@ -21,21 +19,8 @@ def connect(name: bytes, address: bytes) -> bytes:
     return b"connect from %b[%b]" % (name, address)
 
 
-def disconnect(name: bytes, address: bytes, counts: Iterable[tuple[bytes, int, int]]) -> bytes:
-    """`counts`: (command, accepted, seen), in the order of Postfix's command table."""
-    parts = []
-    accepted = total = 0
-    for command, good, seen in counts:
-        if seen:
-            parts.append(
-                b" %b=%d" % (command, good) if good == seen else b" %b=%d/%d" % (command, good, seen)
-            )
-            accepted += good
-            total += seen
-    commands = (
-        b" commands=%d" % accepted if accepted == total and total else b" commands=%d/%d" % (accepted, total)
-    )
-    return b"disconnect from %b[%b]%b%b" % (name, address, b"".join(parts), commands)
+def disconnect(name: bytes, address: bytes, counts: bytes) -> bytes:
+    return b"disconnect from %b[%b]%b" % (name, address, counts)
 
 
 def client(queue_id: bytes, name: bytes, address: bytes) -> bytes:

@@ -7,6 +7,7 @@ setting it to None, in one place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 HOST = b"mx.local.example"
@@ -156,3 +157,15 @@ class SessionReference:
         self.is_closed = True
         self.end()
         return [b"221 2.0.0 Bye"]
+
+
+def counts_text(counts: Iterable[tuple[bytes, int, int]]) -> bytes:
+    """What Session.counts() makes of (command, accepted, seen), in the order of Postfix's command table."""
+    parts = []
+    accepted = total = 0
+    for command, good, seen in counts:
+        parts.append(b" %b=%d" % (command, good) if good == seen else b" %b=%d/%d" % (command, good, seen))
+        accepted += good
+        total += seen
+    all_good = accepted == total and total
+    return b"".join(parts) + (b" commands=%d" % total if all_good else b" commands=%d/%d" % (accepted, total))

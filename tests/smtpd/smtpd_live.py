@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import uvloop
 
-from fastrelay.smtpd import connection, service
+from fastrelay.smtpd import service
 from fastrelay.tcp._poller import Poller
 from fastrelay.tcp._stream import Listener
 from support.receive_lab import ReceiveLab
@@ -175,7 +175,8 @@ async def serving(main: dict[str, str] | None = None, sweep: float = 0.05) -> As
 
     sweeping = loop.create_task(sweeps())
     try:
-        with patch.object(connection, "monotonic", monotonic), patch.object(service, "monotonic", monotonic):
+        with patch.object(service, "monotonic", monotonic):
+            live.service.sweep()
             yield live
     finally:
         sweeping.cancel()

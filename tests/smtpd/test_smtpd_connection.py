@@ -22,7 +22,7 @@ def test_idle_client_is_told_and_closed() -> None:
             for _ in range(3):
                 live.pass_time(99)
                 assert await client.say(b"NOOP\r\n") == b"250 2.0.0 Ok\r\n"
-            live.pass_time(101)
+            live.pass_time(102)
             assert await client.reply() == TIMEOUT
             assert await client.is_closed()
             await live.until(r"timeout after NOOP from unknown\[127\.0\.0\.1\]")
@@ -42,7 +42,7 @@ def test_a_command_byte_by_byte_has_one_deadline() -> None:
                 await live.caught_up()
                 live.pass_time(10)
             assert client.is_quiet
-            live.pass_time(1)
+            live.pass_time(2)
             assert await client.reply() == TIMEOUT
 
     run(test)
@@ -203,8 +203,8 @@ def test_waiting_for_us_is_no_timeout_of_the_client() -> None:
             await client.say(b"DATA\r\n")
             client.writer.write(b"body\r\n.\r\n")
             await live.caught_up()
-            live.pass_time(101)
-            live.pass_time(101)
+            live.pass_time(102)
+            live.pass_time(102)
             live.release()
             assert (await client.reply()).startswith(b"250 2.0.0 Ok: queued as ")
 
@@ -235,7 +235,7 @@ def test_client_that_never_reads_is_not_read_and_then_cut_off() -> None:
                 await asyncio.sleep(0.001)
             assert connection._paused
             assert 65536 < connection._transport.get_write_buffer_size() < 10_000_000
-            live.pass_time(101)
+            live.pass_time(102)
             await live.until(r"disconnect from .*")
             raw.close()
 

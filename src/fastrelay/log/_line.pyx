@@ -8,7 +8,7 @@ a control byte shows as `?`, anything above 127 goes through printable().
 from libc.math cimport floor
 
 from fastrelay._bytes cimport (
-    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_byte, buffer_free, buffer_init, buffer_object,
+    FASTRELAY_DEBUG, ByteBuffer, buffer_append, buffer_byte, buffer_free, buffer_init, buffer_number, buffer_object,
     bytes_ptr,
 )
 
@@ -144,22 +144,8 @@ cdef inline int _say(const char *text, Py_ssize_t size) except -1:
     return buffer_append(&_text, <bytes_ptr>text, size)
 
 
-cdef int _number(long value) except -1:
-    cdef unsigned char digits[24]
-    cdef int n = 24
-    cdef bint negative = value < 0
-    if negative:
-        value = -value
-    while True:
-        n -= 1
-        digits[n] = 48 + <unsigned char>(value % 10)
-        value //= 10
-        if not value:
-            break
-    if negative:
-        n -= 1
-        digits[n] = 45
-    return buffer_append(&_text, digits + n, 24 - n)
+cdef inline int _number(long value) except -1:
+    return buffer_number(&_text, value)
 
 
 cdef int _fraction(long value, int places) except -1:
@@ -216,32 +202,13 @@ def connect(bytes name not None, bytes address not None):
     return _made()
 
 
-def disconnect(bytes name not None, bytes address not None, counts):
-    """`counts`: (command, accepted, seen), in the order of Postfix's command table."""
-    cdef long accepted = 0, total = 0, good, seen
-    cdef bytes command
+def disconnect(bytes name not None, bytes address not None, bytes counts not None):
+    """`counts`: ` command=accepted/seen` of each, and of all of them; see Session.counts()."""
     _text.size = 0
     _say(b"disconnect from ", 16)
     _peer(name, address)
-    for command, good, seen in counts:
-        if seen:
-            buffer_byte(&_text, 32)
-            _put(command)
-            _counted(good, seen)
-            accepted += good
-            total += seen
-    _say(b" commands", 9)
-    _counted(accepted, total if total else -1)
+    _put(counts)
     return _made()
-
-
-cdef int _counted(long good, long seen) except -1:
-    buffer_byte(&_text, 61)
-    _number(good)
-    if good != seen:
-        buffer_byte(&_text, 47)
-        _number(seen if seen > 0 else 0)
-    return 0
 
 
 def client(bytes queue_id not None, bytes name not None, bytes address not None):

@@ -17,9 +17,21 @@ cdef enum:  # wire.commands.Verb
     END_OF_MESSAGE = VERBS  # in _verb, between a message's end and the next command
 
 
+cdef class SessionClient:
+    cdef public bytes name, address
+    cdef public bint is_local
+
+
+cdef class SessionJournal:
+    cpdef client_accepted(self, Session session)
+    cpdef message_ids(self, Session session, list ids)
+
+
 cdef class Session:
     cdef readonly SessionRules rules
-    cdef readonly object client, journal, waiting
+    cdef readonly SessionClient client
+    cdef readonly SessionJournal journal
+    cdef readonly object waiting
     cdef readonly Transaction transaction
     cdef ByteBuffer _in
     cdef ByteBuffer _out
@@ -36,9 +48,13 @@ cdef class Session:
     cpdef bytes output(self)
     cpdef bint is_waiting(self) noexcept
     cpdef bint in_content(self) noexcept
+    cpdef bint is_open(self) noexcept
+    cpdef tuple take_message(self)
+    cpdef bytes counts(self)
     cpdef int committed(self, double now, bytes refusal=*) except -1
     cpdef abandon(self)
 
+    cdef int _begin(self, SessionRules rules, SessionClient client, SessionJournal journal) except -1
     cdef int _command(self, Slice line, Slice ahead) except -1
     cdef Py_ssize_t _take_chunk(self, bytes_ptr data, Py_ssize_t size) except -1
     cdef int _content_ended(self) except -1

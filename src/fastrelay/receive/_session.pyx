@@ -8,8 +8,8 @@ replies do not depend on how the bytes were cut into reads. RFC 5321 4.1.1, 4.5.
 from libc.string cimport memchr, memmove
 
 from fastrelay._bytes cimport (
-    FASTRELAY_DEBUG, ByteBuffer, Slice, buffer_append, buffer_clear, buffer_free, buffer_init, buffer_object, bytes_ptr,
-    slice_bytes, slice_of,
+    FASTRELAY_DEBUG, ByteBuffer, Slice, buffer_append, buffer_byte, buffer_clear, buffer_free, buffer_init, buffer_number,
+    buffer_object, bytes_ptr, slice_bytes, slice_of,
 )
 from fastrelay.receive._rules cimport SessionRules
 from fastrelay.receive._transaction cimport Transaction
@@ -30,10 +30,16 @@ class Status(enum.IntEnum):
     CLOSE = 4  # write output(), close
 
 
-cdef list LOG_NAMES = [(int(verb), verb.name.lower().encode()) for verb in LOG_ORDER]
+cdef tuple LOG_NAMES = tuple([verb.name.lower().encode() for verb in LOG_ORDER])
+cdef int log_verbs[VERBS]  # LOG_ORDER
+cdef int LOGGED = len(LOG_ORDER)
+for _place, _verb in enumerate(LOG_ORDER):
+    log_verbs[_place] = _verb
 cdef Py_ssize_t KEPT_BUFFER = 4096  # bytes that an idle session's buffers keep
 cdef Py_ssize_t SKIP_LIMIT = 1 << 20  # bytes of one overlong command line that are passed over before the close
 cdef int _live = 0
+cdef ByteBuffer _text  # what counts() makes: the interpreter's lock is held from begin to end
+buffer_init(&_text)
 
 assert EXPN == Verb.EXPN and VERBS == len(Verb)
 
@@ -43,8 +49,22 @@ def live_objects():
     return _live
 
 
+cdef class SessionClient:
+    """What a session knows of its client; smtpd's knows more."""
+
+
+cdef class SessionJournal:
+    """What a session calls without a look-up for each message; smtpd/journal.py has these and the others."""
+
+    cpdef client_accepted(self, Session session):
+        raise NotImplementedError
+
+    cpdef message_ids(self, Session session, list ids):
+        raise NotImplementedError
+
+
 cdef class Session:
-    """`client` has name, address, is_local; `journal` logs (see smtpd/journal.py)."""
+    """A dialogue with `client`; `journal` logs."""
 
     def __cinit__(self):
         global _live
@@ -53,11 +73,12 @@ cdef class Session:
         if FASTRELAY_DEBUG:
             _live += 1
 
-    def __init__(self, SessionRules rules not None, client, journal):
+    cdef int _begin(self, SessionRules rules, SessionClient client, SessionJournal journal) except -1:
         self.rules, self.client, self.journal = rules, client, journal
-        self.transaction = Transaction(rules)
+        self.transaction = Transaction.__new__(Transaction)
+        self.transaction.begin(rules)
         self._state = COMMAND
-        self._reply(rules.greeting)
+        return self._reply(rules.greeting)
 
     def __dealloc__(self):
         global _live
@@ -105,9 +126,10 @@ cdef class Session:
         self._after = 0
         return self._proceed_buffered()
 
-    def take_message(self):
+    cpdef tuple take_message(self):
         """(message id number, Envelope, contents in pieces) of the message that waits for its commit."""
-        message, self._message = self._message, None
+        cdef tuple message = self._message
+        self._message = None
         return message
 
     cpdef int committed(self, double now, bytes refusal=None) except -1:
@@ -138,8 +160,7 @@ cdef class Session:
         """Is the client sending contents? (for the deadline)"""
         return self._state == CONTENT or self._state == CHUNK
 
-    @property
-    def is_open(self):
+    cpdef bint is_open(self) noexcept:
         """Has nothing ended the dialogue yet?"""
         return self._state != CLOSED
 
@@ -158,14 +179,18 @@ cdef class Session:
             return b"END-OF-MESSAGE"
         return Verb(self._verb).name.encode() if self._verb else (b"UNKNOWN" if self._total[0] else b"CONNECT")
 
-    def counts(self):
-        """[(verb name, good, total)] in the order of the disconnect line."""
-        cdef list found = []
-        cdef int verb
-        for verb, name in LOG_NAMES:
+    cpdef bytes counts(self):
+        """` name=accepted/seen` of each verb in the order of the disconnect line, and of them all."""
+        cdef int place, verb, good = 0, total = 0
+        _text.size = 0
+        for place in range(LOGGED):
+            verb = log_verbs[place]
             if self._total[verb]:
-                found.append((name, self._good[verb], self._total[verb]))
-        return found
+                put_count(<bytes>LOG_NAMES[place], self._good[verb], self._total[verb])
+                good += self._good[verb]
+                total += self._total[verb]
+        put_count(b"commands", good, total)
+        return buffer_object(&_text)
 
     # The verbs' side --------------------------------------------------------------------------------
 
@@ -311,3 +336,15 @@ cdef class Session:
         """A refusal that the administrator wants to see in the log."""
         self.journal.reject(self, Verb(self._verb).name.encode(), line, argument)
         return self._count(line)
+
+
+cdef int put_count(bytes name, int good, int total) except -1:
+    """` name=good/total`, or the number alone when all were good."""
+    buffer_byte(&_text, 32)
+    buffer_append(&_text, <bytes_ptr><const char *>name, len(name))
+    buffer_byte(&_text, 61)
+    buffer_number(&_text, good)
+    if good != total or not total:
+        buffer_byte(&_text, 47)
+        buffer_number(&_text, total)
+    return 0

@@ -28,9 +28,10 @@ cdef class Transaction:
     cdef bint chunked, chunk_failed
     cdef uint64_t chunk_bytes
 
+    cdef int begin(self, SessionRules rules) except -1
     cdef void reset(self)
+    cpdef bytes body(self)
     cdef Address stored_sender(self)
-    cdef bytes take_body(self)
     cdef void drop_contents(self)
     cdef int make_contents(self, bint is_local, tuple who, double now) except -1
     cdef bytes clean_header(self, inspector, bint is_local, tuple who, double now)

@@ -1,5 +1,4 @@
 from fastrelay.borders import Recipient
-from fastrelay.receive._rules import SessionRules
 from fastrelay.rewrite._address import Address
 
 class Transaction:
@@ -10,7 +9,6 @@ class Transaction:
     size: int
     message_id: int | None
     queue_id: bytes
-    def __init__(self, rules: SessionRules) -> None: ...
     def map_envelope(
         self, sender: Address, recipients: list[Recipient], expanded: tuple[Recipient, ...] = ()
     ) -> None: ...

@@ -15,14 +15,18 @@ cdef Address NULL_SENDER = Address(b"")
 
 
 cdef class Transaction:
-    def __init__(self, SessionRules rules not None):
+    cdef int begin(self, SessionRules rules) except -1:
         self.rules = rules
-        self.scanner = ContentScanner(rules.size_limit)
+        self.scanner = ContentScanner.__new__(ContentScanner)
+        self.scanner.size_limit = rules.size_limit
+        self.recipients = []
         self.reset()
+        return 0
 
     cdef void reset(self):
         self.sender = None
-        self.recipients = []
+        if self.recipients:  # the envelope may have it
+            self.recipients = []
         self.flags = 0
         self.envid = b""
         self.size = 0
@@ -45,9 +49,11 @@ cdef class Transaction:
         """For the check of Stage.CLEANUP: the envelope to be stored. `expanded`: see Envelope."""
         self.mapped_sender, self.mapped_recipients, self.expanded = sender, recipients, expanded
 
-    def body(self):
-        """For the check of Stage.CONTENT: what follows the header, in wire form."""
-        return self.take_body()
+    cpdef bytes body(self):
+        """What follows the header, in wire form; the check of Stage.CONTENT may ask for it first."""
+        if self._body is None:
+            self._body = self.scanner.take_body()
+        return self._body
 
     def set_contents(self, bytes header not None, bytes body not None, list message_ids not None, int hops):
         """For the check of Stage.CONTENT: what is to be stored."""
@@ -71,18 +77,13 @@ cdef class Transaction:
     cdef Address stored_sender(self):
         return self.sender if self.mapped_sender is None else self.mapped_sender
 
-    cdef bytes take_body(self):
-        if self._body is None:
-            self._body = self.scanner.take_body()
-        return self._body
-
     cdef void drop_contents(self):
         self._body = self.contents = None
 
     cdef int make_contents(self, bint is_local, tuple who, double now) except -1:
         """What is stored when no check has made it."""
         header = self.clean_header(None, is_local, who, now)
-        self.hops, self.contents = self.rules.cleaner.hops, (header, self.take_body(), self.rules.cleaner.message_ids)
+        self.hops, self.contents = self.rules.cleaner.hops, (header, self.body(), self.rules.cleaner.message_ids)
         return 0
 
     cdef bytes clean_header(self, inspector, bint is_local, tuple who, double now):

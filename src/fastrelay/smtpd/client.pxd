@@ -1,4 +1,10 @@
-cdef class Client:
-    cdef public bytes name, address
-    cdef public bint is_local, is_clear
-    cdef object _networks, _trusted
+from fastrelay.receive._session cimport SessionClient
+from fastrelay.tables.matching cimport AddressMatcher
+
+
+cdef class Client(SessionClient):
+    cdef public bint is_clear
+    cdef AddressMatcher _networks
+    cdef bint _is_known, _is_trusted
+
+    cpdef bint in_mynetworks(self) except -1

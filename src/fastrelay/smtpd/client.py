@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fastrelay.receive._session import SessionClient
 from fastrelay.smtpd.client_name import UNKNOWN
-from fastrelay.tables import AddressMatcher
+from fastrelay.tables.matching import AddressMatcher
 
 
-class Client:
+class Client(SessionClient):
     """Who is at the other end, and what that means here; mynetworks is asked when a restriction asks."""
 
     def __init__(self, name: bytes, address: bytes, networks: AddressMatcher) -> None:
@@ -15,12 +16,13 @@ class Client:
         self.is_local = False  # of local_header_rewrite_clients
         self.is_clear = True  # whether it is one of them
         self._networks = networks
-        self._trusted: bool | None = None
+        self._is_known = False
+        self._is_trusted = False
 
-    @property
     def in_mynetworks(self) -> bool:
         """Raises TableError when a table of mynetworks cannot answer, Pending when it must be waited for."""
-        if self._trusted is None:
+        if not self._is_known:
             name = b"" if self.name == UNKNOWN else self.name
-            self._trusted = self._networks.matches(self.address, name)
-        return self._trusted
+            self._is_trusted = self._networks.matches(self.address, name)
+            self._is_known = True
+        return self._is_trusted

@@ -1,5 +1,11 @@
+cimport cython
+
+from fastrelay._clock cimport monotonic
+
+
 cdef class ClientNames:
     cdef dict _cache, _running
     cdef object _threads
 
-    cpdef known(self, str address)
+    @cython.locals(expires=double)
+    cpdef bytes known(self, str address)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
+
+import cython
+
+if not cython.compiled:  # else those of _clock.pxd
+    from time import monotonic
 
 UNKNOWN = b"unknown"
 CACHE_LIMIT = 50_000
@@ -28,7 +32,10 @@ class ClientNames:
     def known(self, address: str) -> bytes | None:
         """The name, if it is known without waiting."""
         found = self._cache.get(address)
-        return found[1] if found is not None and found[0] > time.monotonic() else None
+        if found is None:
+            return None
+        expires, name = found
+        return name if expires > monotonic() else None
 
     async def find(self, address: str) -> bytes:
         """The verified name or `unknown`; one lookup at a time for an address."""
@@ -53,7 +60,7 @@ class ClientNames:
             self._cache.clear()
         name = done.result()
         lifetime = KEEP_UNKNOWN if name == UNKNOWN else KEEP_KNOWN
-        self._cache[address] = (time.monotonic() + lifetime, name)
+        self._cache[address] = (monotonic() + lifetime, name)
 
 
 def look_up(address: str) -> bytes:

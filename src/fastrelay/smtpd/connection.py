@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from time import monotonic, time
 from typing import TYPE_CHECKING, Any
+
+import cython
 
 from fastrelay._core import ReceiveSession
 from fastrelay.receive._session import Status
@@ -18,12 +19,14 @@ from fastrelay.tables.pending import Pending, again
 from fastrelay.tcp._stream import Protocol
 from fastrelay.wire import replies
 
+if not cython.compiled:  # else that of _clock.pxd
+    from time import time
+
 if TYPE_CHECKING:
     from fastrelay.smtpd.client import Client
     from fastrelay.smtpd.service import Service
 
 NEED_DATA, WAIT, MESSAGE_READY, DELAY, CLOSE = (int(s) for s in Status)
-WRITE_LIMIT = 65536  # bytes of unsent replies; above, the client is not read
 
 
 class Connection(Protocol):
@@ -43,20 +46,18 @@ class Connection(Protocol):
 
     # Events of the transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._transport.set_write_buffer_limits(WRITE_LIMIT)
         self._extend()
-        peer = transport.get_extra_info("peername")
-        if not self._service.admit(self):
-            self._transport.write_last(
-                replies.r421_too_many_connections(self._service.rules.myhostname) + b"\r\n"
-            )
+        service = self._service
+        if not service.admit(self):
+            self._transport.write_last(replies.r421_too_many_connections(service.rules.myhostname) + b"\r\n")
             return
-        address = peer[0].removeprefix("::ffff:") if "." in peer[0] else peer[0]
-        name = self._service.known_name(address)
+        host = self._transport.peername[0]
+        address = host[7:] if host.startswith("::ffff:") and "." in host else host
+        name = service.known_name(address)
         if name is None:
-            self._task = self._service.loop.create_task(self._find_name(address))
+            self._task = service.loop.create_task(self._find_name(address))
         else:
             self._greet(address, name)
 
@@ -80,6 +81,7 @@ class Connection(Protocol):
         return self.session is not None and self.session.is_waiting()
 
     def pause_writing(self) -> None:
+        """Too many replies are unsent (the stream's limit): the client is not read."""
         self._stalled = True
         self._pause()
 
@@ -96,9 +98,9 @@ class Connection(Protocol):
             self._task = None
         if session is None:
             return
-        if session.is_open:
+        if session.is_open():
             self._service.journal.lost(session, b"lost connection")
-        session.abandon()
+            session.abandon()
         self._service.journal.disconnected(session)
 
     # What the service asks
@@ -128,7 +130,7 @@ class Connection(Protocol):
         session = self.session
         if session is None:
             self._transport.abort()
-        elif session.is_open and not session.is_waiting():
+        elif session.is_open() and not session.is_waiting():
             session.refuse(replies.r421_shutting_down(self._service.rules.myhostname))
             self._close()
 
@@ -140,8 +142,8 @@ class Connection(Protocol):
         if not self._transport.is_closing():
             self._greet(address, name)
 
-    async def _meet(self, client: Awaitable[Client]) -> None:
-        found = await client
+    async def _meet(self, pending: Pending, address: str, name: bytes) -> None:
+        found = await again(pending, lambda: self._service.client(address, name))
         self._task = None
         if not self._transport.is_closing():
             self._open(found)
@@ -151,7 +153,7 @@ class Connection(Protocol):
         try:
             client = service.client(address, name)
         except Pending as pending:  # a table of mynetworks, for local_header_rewrite_clients
-            self._task = service.loop.create_task(self._meet(again(pending, service.client, address, name)))
+            self._task = service.loop.create_task(self._meet(pending, address, name))
             return
         self._open(client)
 
@@ -205,17 +207,17 @@ class Connection(Protocol):
     def _committed(self, refusal: bytes | None) -> None:
         """The message is durable: now, and only now, the 250. Or it cannot be: `refusal`."""
         session = self.session
-        if session is not None and session.is_open:
+        if session is not None and session.is_open():
             self._act(session.committed(time(), refusal))
 
     async def _wait(self, answer: Awaitable[bytes | None]) -> None:
         refusal = await answer
         self._task = None
-        if self.session is not None and self.session.is_open:
+        if self.session is not None and self.session.is_open():
             self._act(self.session.resume(refusal, time()))
 
     def _after_delay(self) -> None:
-        if self.session is not None and self.session.is_open:
+        if self.session is not None and self.session.is_open():
             self._act(self.session.proceed(time()))
 
     def _pause(self) -> None:
@@ -234,10 +236,10 @@ class Connection(Protocol):
         self._transport.write_last(self.session.output())
 
     def _extend(self) -> None:
-        self.deadline = monotonic() + self._timeout
+        self.deadline = self._service.now + self._timeout
 
     def _extend_content(self, size: int) -> None:
         """smtpd_min_data_rate: the deadline of DATA moves with the bytes that came, not with time."""
-        latest = monotonic() + self._timeout
+        latest = self._service.now + self._timeout
         extended = self.deadline + size / self._service.min_data_rate
         self.deadline = extended if extended < latest else latest

@@ -8,6 +8,7 @@ from typing import Any
 from fastrelay.log import lines
 from fastrelay.log.lines import client as client_line
 from fastrelay.log.lines import connect, disconnect, message_id
+from fastrelay.receive._session import SessionJournal
 from fastrelay.smtpd.client import Client
 from fastrelay.tables import TableError
 
@@ -15,7 +16,7 @@ Line = Callable[[bytes, bytes], None]
 LONGEST = 100  # of what a client sent, in one line of the log
 
 
-class Journal:
+class Journal(SessionJournal):
     """`line` and `warning` are the mail log's; `service` is what stands in `postfix/<service>[pid]`."""
 
     def __init__(self, service: bytes, line: Line, warning: Line) -> None:

@@ -43,7 +43,9 @@ class LocalClients:
         self, words: Sequence[str], own_addresses: frozenset[bytes], journal: Journal, opener: Opener
     ) -> None:
         self._journal = journal
-        self.can_fail = bool({word for word, _ in split(words)} & {MAP, "permit_mynetworks"})
+        asked = {word for word, _ in split(words)}
+        self.can_fail = bool(asked & {MAP, "permit_mynetworks"})
+        self.has_tables = MAP in asked
         self._tests = [
             test for pair in split(words) if (test := self._make(*pair, own_addresses, opener)) is not None
         ]
@@ -71,7 +73,7 @@ class LocalClients:
         if word == "permit_inet_interfaces":
             return lambda client: client.address in own_addresses
         if word == "permit_mynetworks":
-            return lambda client: bool(client.in_mynetworks)
+            return lambda client: bool(client.in_mynetworks())
         if ":" not in table:
             return None
         maps = Maps([table], opener)

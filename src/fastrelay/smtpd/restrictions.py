@@ -73,7 +73,8 @@ def sender_of(session: Any) -> bytes:
 
 
 def permit_mynetworks(session: Any, _candidate: Candidate) -> Answer:
-    return PERMIT if session.client.in_mynetworks else None
+    client = session.client
+    return PERMIT if client.in_mynetworks() else None
 
 
 def permit(_session: Any, _candidate: Candidate) -> Answer:

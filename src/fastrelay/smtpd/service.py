@@ -27,6 +27,7 @@ from fastrelay.wire.extensions import ehlo_reply
 
 Submit = Callable[[int, Envelope, Content, bytes, Callable[[bytes | None], None]], None]
 SWEEP = 1.0  # seconds
+KEPT_CLIENTS = 4096
 MEMORY_SWEEPS = 0.9  # of fastrelay_content_memory_limit, above which MAIL gets 452
 
 
@@ -54,13 +55,18 @@ class Surroundings:
 class Service:
     def __init__(self, settings: SmtpdSettings, around: Surroundings) -> None:
         self.settings = settings
-        self.timeout = settings.smtpd_timeout
+        self.now = monotonic()  # of the last sweep: to ask the clock at each command costs too much
+        self.timeout = settings.smtpd_timeout + SWEEP  # no command is cut short for that
         self.min_data_rate = settings.smtpd_min_data_rate
         self.forbids_early_input = settings.smtpd_forbid_unauth_pipelining
         self.loop = around.loop
         self.journal = around.journal
         self.submit = around.submit
         self._around = around
+        self._names = around.names
+        self._looks_up_names = settings.smtpd_peername_lookup
+        self._disk_has_room = around.has_room
+        self._limit = settings.fastrelay_smtpd_connection_limit
         self._connections: set[Connection] = set()
         self._memory_is_tight = False
         self._forbidden = ForbiddenCommands(
@@ -68,6 +74,10 @@ class Service:
         )
         self._local_clients = LocalClients(
             settings.local_header_rewrite_clients, around.own_addresses, around.journal, around.open_table
+        )
+        self._clients: dict[str, Client] = {}
+        self._keeps_clients = not self._local_clients.has_tables and all(
+            table.constant for table in around.networks.tables
         )
         self.rules = self._make_rules()
 
@@ -103,7 +113,7 @@ class Service:
 
     def admit(self, connection: Connection) -> bool:
         """May it stay? fastrelay_smtpd_connection_limit."""
-        if len(self._connections) >= self.settings.fastrelay_smtpd_connection_limit:
+        if len(self._connections) >= self._limit:
             return False
         self._connections.add(connection)
         return True
@@ -112,24 +122,31 @@ class Service:
         self._connections.discard(connection)
 
     def known_name(self, address: str) -> bytes | None:
-        return self._around.names.known(address) if self.settings.smtpd_peername_lookup else UNKNOWN
+        return self._names.known(address) if self._looks_up_names else UNKNOWN
 
     async def find_name(self, address: str) -> bytes:
-        return await self._around.names.find(address)
+        return await self._names.find(address)
 
     def client(self, address: str, name: bytes) -> Client:
-        client = Client(name, address.encode(), self._around.networks)
-        self._local_clients.note(client)
+        """One for all its sessions while nothing can change what is known of it. Raises Pending."""
+        client = self._clients.get(address)
+        if client is None or client.name != name:
+            client = Client(name, address.encode(), self._around.networks)
+            self._local_clients.note(client)
+            if self._keeps_clients and client.is_clear:
+                if len(self._clients) >= KEPT_CLIENTS:
+                    self._clients.clear()
+                self._clients[address] = client
         return client
 
     def has_room(self, size: int) -> bool:
-        return not self._memory_is_tight and self._around.has_room(size)
+        return not self._memory_is_tight and self._disk_has_room(size)
 
     # What the worker asks
 
     def sweep(self) -> None:
         """Once a second: deadlines of whole commands and replies, and the memory that contents take."""
-        now = monotonic()
+        now = self.now = monotonic()
         holders: list[tuple[int, Connection]] = []
         for connection in list(self._connections):
             if connection.deadline < now:
