@@ -64,7 +64,7 @@ class Walk:
         assert self.session.output().startswith(b"220 ")
 
     def rules(self, lab: ReceiveLab) -> SessionRules:
-        service, received = lab.service, ReceivedHeader(b"relay.example", b"Postfix")
+        service = lab.service
         return SessionRules(
             lab.settings,
             ehlo_reply=service.rules.ehlo_reply,
@@ -73,8 +73,7 @@ class Walk:
             queue_name=lambda number: b"%X" % number,
             has_room=lambda size: self.room,
             rewrite=lab.routing.rewriter.envelope,
-            received=received.make,
-            dates=received.dates,
+            received=ReceivedHeader(b"relay.example", b"Postfix"),
             is_forbidden=lambda word: False,
         )
 

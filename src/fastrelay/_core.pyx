@@ -16,6 +16,7 @@ from libc.stdint cimport uint64_t
 
 from fastrelay._bytes cimport Slice, bytes_ptr, equals_nocase, slice_bytes, slice_object, slice_of
 from fastrelay.cleanup._contents cimport BARE_LF, TOO_BIG
+from fastrelay.cleanup._header_line cimport trimmed
 from fastrelay.receive._rules cimport (
     AT_CLEANUP, AT_CONTENT, AT_DATA, AT_END_OF_DATA, AT_HELO, AT_MAIL, AT_RCPT, AT_UNKNOWN_COMMAND, SessionRules,
 )
@@ -39,6 +40,7 @@ from fastrelay.borders cimport Recipient
 from fastrelay.borders import Flag
 from fastrelay.wire import replies
 from fastrelay.wire.commands import Verb
+from fastrelay.wire.replies import R221_BYE, R250_QUEUED_AS, R250_RECIPIENT_OK, R250_SENDER_OK, R354_GO_AHEAD
 
 cdef int SMTPUTF8 = Flag.SMTPUTF8
 cdef bytes _SMTP = b"SMTP", _ESMTP = b"ESMTP", _UTF8SMTP = b"UTF8SMTP"
@@ -101,7 +103,7 @@ cdef class ReceiveSession(Session):
         if verb == NOOP:
             return self._count(replies.R250_OK)
         if verb == QUIT:
-            self._count(replies.R221_BYE)
+            self._count(R221_BYE)
             self.abandon()
             return 0
         if verb == VRFY:
@@ -130,8 +132,7 @@ cdef class ReceiveSession(Session):
             self._count(replies.R221_NOT_SMTP)
             self.abandon()
             return 0
-        return self._count(
-            replies.R501_BAD_BYTE if has_control(slice_bytes(line)) else replies.R500_UNKNOWN_COMMAND)
+        return self._count(replies.R501_BAD_BYTE if has_control(slice_bytes(line)) else replies.R500_UNKNOWN_COMMAND)
 
     # Replies ---------------------------------------------------------------------------------------
 
@@ -168,10 +169,10 @@ cdef class ReceiveSession(Session):
 
     cdef int _hello(self, int verb, Slice rest) except -1:
         """RFC 5321 4.1.1.1; it also ends a transaction (4.1.4)."""
-        cdef bytes name = slice_object(rest).strip(b" \t")
-        if not name:
+        rest = trimmed(rest)
+        if not rest.size:
             return self._count(replies.R501_EHLO_SYNTAX if verb == EHLO else replies.R501_HELO_SYNTAX)
-        self._candidate = printable(name[:255])
+        self._candidate = printable(slice_object(slice_of(rest.data, min(rest.size, 255))))
         return self._check(AT_HELO, self._candidate)
 
     cdef int _hello_checked(self, bytes refusal) except -1:
@@ -203,11 +204,11 @@ cdef class ReceiveSession(Session):
         if result == PATH_OK:
             refusal = parse_mail_parameters(slice_of(rest.data + path.used, rest.size - path.used),
                                             self.rules.size_limit, self.rules.utf8, self.rules.dsn, &found)
-            if refusal is replies.R552_SIZE_LIMIT:
+            if refusal is not None:
+                if refusal is not replies.R552_SIZE_LIMIT:
+                    return self._count(refusal)
                 t.sender = self.rules.canonical(address_of(&path))
                 return self._mail_checked(refusal)
-            if refusal is not None:
-                return self._count(refusal)
             if not found.flags & SMTPUTF8:
                 result = scan_path(rest, flags, &path)
         if result != PATH_OK:
@@ -224,7 +225,7 @@ cdef class ReceiveSession(Session):
             self._refuse(refusal, sender)
             self._reset()
             return 0
-        return self._count(replies.R250_SENDER_OK)
+        return self._count(R250_SENDER_OK)
 
     cdef int _rcpt(self, Slice rest) except -1:
         """RFC 5321 4.1.1.3."""
@@ -233,6 +234,7 @@ cdef class ReceiveSession(Session):
         cdef PathResult result
         cdef bytes refusal
         cdef Address address
+        cdef Recipient recipient
         cdef Transaction t = self.transaction
         cdef unsigned int flags = (PATH_UTF8 if t.flags & SMTPUTF8 else 0) | (PATH_STRICT if self.rules.strict else 0)
         if t.sender is None:
@@ -251,10 +253,11 @@ cdef class ReceiveSession(Session):
             return self._count(refusal)
         if self.rules.recipient_limit and len(t.recipients) >= self.rules.recipient_limit:
             return self._too_many_recipients()
-        original = address.external
+        recipient = Recipient.__new__(Recipient)
+        recipient.original, recipient.orcpt, recipient.notify = address.external, xtext_object(found.orcpt), found.notify
         address = self.rules.canonical(address)
-        self._candidate = (
-            Recipient(address.external, original, xtext_object(found.orcpt), found.notify), address)
+        recipient.address = address.external
+        self._candidate = (recipient, address)
         return self._check(AT_RCPT, self._candidate)
 
     cdef int _scan(self, Slice *rest, unsigned int flags, Path *path) except -1:
@@ -291,7 +294,7 @@ cdef class ReceiveSession(Session):
 
     cdef int _rcpt_checked(self, bytes refusal) except -1:
         cdef Transaction t = self.transaction
-        recipient = self._candidate[0]
+        cdef Recipient recipient = (<tuple>self._candidate)[0]
         self._candidate = None
         if refusal is not None:
             return self._refuse(refusal, recipient.original)
@@ -300,7 +303,7 @@ cdef class ReceiveSession(Session):
             t.queue_id = self.rules.queue_name(t.message_id)
             self.journal.client_accepted(self)
         t.recipients.append(recipient)
-        return self._count(replies.R250_RECIPIENT_OK)
+        return self._count(R250_RECIPIENT_OK)
 
     cdef int _data(self, Slice rest) except -1:
         """RFC 5321 4.1.1.4."""
@@ -319,7 +322,7 @@ cdef class ReceiveSession(Session):
         if refusal is not None:
             return self._refuse(refusal, b"")
         self._state = CONTENT
-        return self._reply(replies.R354_GO_AHEAD)
+        return self._reply(R354_GO_AHEAD)
 
     cdef int _bdat(self, Slice line) except -1:
         """RFC 3030 2: the size is known before anything can be refused, so the octets are always passed over."""
@@ -487,10 +490,7 @@ cdef class ReceiveSession(Session):
             self._reply(refusal)
         else:
             self._errors = self._junk = 0
-            if t.chunked:
-                self._reply(replies.r250_chunk_queued(self.transaction.scanner.size, t.queue_id))
-            else:
-                self._reply(replies.r250_queued(t.queue_id))
+            self._reply(replies.r250_chunk_queued(t.scanner.size, t.queue_id) if t.chunked else R250_QUEUED_AS + t.queue_id)
         self._verb = END_OF_MESSAGE
         self._reset()
         return 0

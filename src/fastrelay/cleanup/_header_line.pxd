@@ -5,11 +5,21 @@ There is no _header_line.pyx. A line is given without its CRLF and with its dot 
 
 from libc.string cimport memcmp
 
-from fastrelay._bytes cimport bytes_ptr
+from fastrelay._bytes cimport Slice, bytes_ptr
 
 
 cdef inline bint is_blank(unsigned char c) noexcept nogil:
     return c == 32 or c == 9
+
+
+cdef inline Slice trimmed(Slice text) noexcept nogil:
+    """Without the blanks around it."""
+    while text.size and is_blank(text.data[0]):
+        text.data += 1
+        text.size -= 1
+    while text.size and is_blank(text.data[text.size - 1]):
+        text.size -= 1
+    return text
 
 
 cdef inline Py_ssize_t header_name_size(bytes_ptr line, Py_ssize_t size) noexcept nogil:

@@ -103,11 +103,10 @@ cdef class HeaderCleaner:
             self.add_headers(sender, queue_id, date, stamp)
         if content.has_separator:
             buffer_append(&self.out, CRLF, 2)
-        try:
-            return buffer_object(&self.out)
-        finally:
-            if self.out.capacity > KEPT_HEADER_BUFFER:
-                buffer_free(&self.out)
+        header = buffer_object(&self.out)
+        if self.out.capacity > KEPT_HEADER_BUFFER:
+            buffer_free(&self.out)
+        return header
 
     cdef int copy_headers(self, bytes_ptr at, bytes_ptr end, bint leading) except -1:
         """Split the block into headers with their continuation lines; mbox lines come first if at all."""
@@ -258,6 +257,11 @@ cdef bytes loggable(bytes_ptr value, bytes_ptr end):
         value += 1
     if end - value > LOGGED_MESSAGE_ID:
         end = value + LOGGED_MESSAGE_ID
+    for i in range(end - value):
+        if value[i] < 32 or value[i] == 127:
+            break
+    else:
+        return (<const char *>value)[:end - value]
     text = bytearray((<const char *>value)[:end - value].replace(b"\r\n", b"\n"))
     for i in range(len(text)):
         if text[i] < 32 or text[i] == 127:

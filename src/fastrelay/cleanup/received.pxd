@@ -8,6 +8,7 @@ cdef class Clockface:
 cdef class ReceivedHeader:
     cdef bytes by
     cdef readonly dict begun
-    cdef public Clockface clock
+    cdef readonly Clockface clock
 
+    cpdef bytes make(self, tuple who, bytes queue_id, bytes recipient, double now)
     cdef bytes _begin(self, tuple who)

@@ -49,9 +49,8 @@ class Clockface:
         self.date = self.stamp = b""
 
     def show(self, now: float) -> None:
-        second = int(now)
-        if second != self.second:
-            self.second, self.date, self.stamp = second, mail_date(now), utc_stamp(now)
+        if not 0.0 <= now - self.second < 1.0:
+            self.second, self.date, self.stamp = int(now), mail_date(now), utc_stamp(now)
 
 
 class ReceivedHeader:
@@ -67,13 +66,8 @@ class ReceivedHeader:
         self.clock.show(now)
         begin = self.begun.get(who) or self._begin(who)
         if recipient:
-            return b"%b%b\r\n\tfor <%b>; %b\r\n" % (begin, queue_id, recipient, self.clock.date)
+            return b"".join((begin, queue_id, b"\r\n\tfor <", recipient, b">; ", self.clock.date, b"\r\n"))
         return b"%b%b;\r\n\t%b\r\n" % (begin, queue_id, self.clock.date)
-
-    def dates(self, now: float) -> tuple[bytes, bytes]:
-        """(RFC 5322 date, YYYYMMDDHHMMSS)."""
-        self.clock.show(now)
-        return self.clock.date, self.clock.stamp
 
     def _begin(self, who: Who) -> bytes:
         helo, name, address, protocol = who

@@ -1,13 +1,15 @@
 cimport cython
 
+from fastrelay._clock cimport monotonic
+
 
 cdef class SpaceCheck:
-    cdef public object settings
-    cdef object _files, _clock, _space
-    cdef object _directory
+    cdef object _settings, _files, _clock, _directory
     cdef double _asked
-    cdef bint _closed
+    cdef unsigned long long _free, _minfree, _least
+    cdef bint _closed, _few_inodes
 
     @cython.locals(now=double, room=bint)
-    cpdef bint has_room(self, size) except -1
-    cdef bint _allows(self, size) except -1
+    cpdef bint has_room(self, unsigned long long size) except -1
+    cdef bint _allows(self, unsigned long long size)
+    cdef _ask(self)

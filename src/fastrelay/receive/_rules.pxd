@@ -2,6 +2,7 @@ from libc.stdint cimport uint64_t
 
 from fastrelay.cleanup._address_header cimport AddressHeaders
 from fastrelay.cleanup._headers cimport HeaderCleaner
+from fastrelay.cleanup.received cimport ReceivedHeader
 from fastrelay.rewrite._address cimport Address
 
 cdef enum:  # Stage, and where one waits whether an unknown command's word is forbidden
@@ -11,7 +12,8 @@ cdef enum:  # Stage, and where one waits whether an unknown command's word is fo
 cdef class SessionRules:
     cdef readonly bytes myhostname, greeting, helo_reply, ehlo_reply
     cdef readonly tuple checks
-    cdef object mend, new_id, queue_name, has_room, rewrite, received, dates, is_forbidden
+    cdef object mend, new_id, queue_name, has_room, rewrite, is_forbidden
+    cdef ReceivedHeader received
     cdef HeaderCleaner cleaner
     cdef AddressHeaders local_headers, remote_headers  # None: that client's header addresses stay as they are
     cdef int soft_errors, hard_errors, junk_limit, hop_limit, duplicate_limit

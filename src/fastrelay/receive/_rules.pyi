@@ -3,7 +3,7 @@ from enum import IntEnum
 from typing import Any
 
 from fastrelay.cleanup._address_header import AddressHeaders
-from fastrelay.cleanup.received import Who
+from fastrelay.cleanup.received import ReceivedHeader
 from fastrelay.rewrite._address import Address
 
 class Stage(IntEnum):
@@ -31,8 +31,7 @@ class SessionRules:
         queue_name: Callable[[int], bytes],
         has_room: Callable[[int], bool],
         rewrite: Callable[[Address], Address],
-        received: Callable[[Who, bytes, bytes, float], bytes],
-        dates: Callable[[float], tuple[bytes, bytes]],
+        received: ReceivedHeader,
         is_forbidden: Callable[[bytes], bool | Awaitable[bool]],
         header_addresses: tuple[AddressHeaders | None, AddressHeaders | None] = ...,
         cleanup: Callable[..., Any] | None = None,

@@ -33,13 +33,12 @@ cdef class SessionRules:
     check, None when no envelope changes; it calls transaction.map_envelope(). `content`, after it, calls
     session.clean_header(), and of the transaction body(), set_contents() and set_fate(). `new_id(now)` and
     `queue_name(id)` name the message, `has_room(size)` is the disk, `rewrite(address)` the canonical form,
-    `received(who, queue_id, recipient, now)` the trace header of received.Who, `dates(now)` the pair (RFC 5322
-    date, YYYYMMDDHHMMSS) for headers that are missing.
+    `received` makes the trace header, and has the date and the stamp for headers that are missing.
     `header_addresses` has the AddressHeaders of local clients and of the others, or None. `mend(path)` makes a path
     with a domain that main.cf lets pass one that can be read, or None.
     """
 
-    def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received, dates,
+    def __init__(self, settings, *, ehlo_reply, checks, new_id, queue_name, has_room, rewrite, received,
                  is_forbidden, header_addresses=(None, None), cleanup=None, content=None, mend=None):
         self.myhostname = settings.myhostname.encode()
         self.greeting = b"220 " + settings.smtpd_banner.encode("utf-8", "surrogateescape")
@@ -52,7 +51,7 @@ cdef class SessionRules:
         self.checks = (*checks, cleanup, content)
         self.mend = mend
         self.new_id, self.queue_name, self.has_room = new_id, queue_name, has_room
-        self.rewrite, self.received, self.dates, self.is_forbidden = rewrite, received, dates, is_forbidden
+        self.rewrite, self.received, self.is_forbidden = rewrite, received, is_forbidden
         self.soft_errors, self.hard_errors = settings.smtpd_soft_error_limit, settings.smtpd_hard_error_limit
         self.junk_limit, self.hop_limit = settings.smtpd_junk_command_limit, settings.hopcount_limit
         self.recipient_limit = settings.smtpd_recipient_limit

@@ -8,6 +8,7 @@ from fastrelay.borders cimport Envelope, Recipient
 from fastrelay.cleanup._address_header cimport AddressHeaders
 from fastrelay.cleanup._contents cimport ContentScanner
 from fastrelay.cleanup._recipients cimport unique_recipients
+from fastrelay.cleanup.received cimport Clockface
 from fastrelay.receive._rules cimport SessionRules
 from fastrelay.rewrite._address cimport Address
 
@@ -93,15 +94,16 @@ cdef class Transaction:
         cdef bint add_missing = rules.always_add_headers or addresses is not None or is_local
         if self.mapped_sender is None and self._is_bounce_sender():
             self.mapped_sender, self.mapped_recipients = NULL_SENDER, self.recipients
-        date, stamp = rules.dates(now) if add_missing else (b"", b"")
+        cdef bytes received = self._received(who, now)
+        cdef Clockface clock = rules.received.clock  # which _received() has set
         return rules.cleaner.clean(
-            self.scanner, self._received(who, now), addresses, inspector, add_missing, self.stored_sender().external,
-            self.queue_id, date, stamp)
+            self.scanner, received, addresses, inspector, add_missing, self.stored_sender().external, self.queue_id,
+            clock.date, clock.stamp)
 
     cdef bytes _received(self, tuple who, double now):
         """Our trace header (RFC 5321 4.4)."""
-        recipient = (<Recipient>self.recipients[0]).address if len(self.recipients) == 1 else b""
-        return self.rules.received(who, self.queue_id, recipient, now)
+        cdef bytes recipient = (<Recipient>self.recipients[0]).address if len(self.recipients) == 1 else b""
+        return self.rules.received.make(who, self.queue_id, recipient, now)
 
     cdef bint _is_bounce_sender(self):
         """MAILER-DAEMON of ours is how software that knows no <> answers a bounce (cleanup_addr.c)."""
@@ -112,10 +114,13 @@ cdef class Transaction:
         cdef bytes content_filter = b""
         if self.content_filter is not None:
             content_filter = self.content_filter or self.rules.content_filter
-        helo, name, address, protocol = who
-        return Envelope(
-            self.stored_sender().external, recipients, now, size, self.flags | self.scanner.flags, self.envid,
-            first_id(message_ids), name, address, helo, protocol, 0, content_filter, self.hold, self.expanded)
+        cdef Envelope envelope = Envelope.__new__(Envelope)  # each field is set: to parse so many arguments costs more
+        envelope.sender, envelope.recipients, envelope.expanded = self.stored_sender().external, recipients, self.expanded
+        envelope.arrival, envelope.size, envelope.flags = now, size, self.flags | self.scanner.flags
+        envelope.envid, envelope.message_id = self.envid, first_id(message_ids)
+        envelope.helo, envelope.client_name, envelope.client_address, envelope.protocol = who
+        envelope.notice_of, envelope.content_filter, envelope.hold = 0, content_filter, self.hold
+        return envelope
 
 
 cdef bytes first_id(list found):

@@ -141,9 +141,10 @@ def unlisted_recipient(around: Surroundings) -> Restriction:
         AddressClass.VIRTUAL_MAILBOX: settings.unknown_virtual_mailbox_reject_code,
     }
 
+    examine = around.recipients.problem
+
     def restrict(session: Any, candidate: Candidate) -> Answer:
-        sender = sender_of(session)
-        problem: Unknown | None = around.recipients.problem(candidate[1], sender)
+        problem: Unknown | None = examine(candidate[1], sender_of(session))
         if problem is None:
             return None
         code = 450 if problem.temporary else codes.get(problem.address_class, 550)

@@ -83,7 +83,6 @@ class Service:
 
     def _make_rules(self) -> SessionRules:
         settings, around, clients = self.settings, self._around, self._local_clients
-        received = ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode())
         without = {word.upper().encode() for word in settings.smtpd_discard_ehlo_keywords}
         if not settings.smtputf8_enable:
             without.add(b"SMTPUTF8")
@@ -97,8 +96,7 @@ class Service:
             queue_name=around.queue_name,
             has_room=self.has_room,
             rewrite=around.rewriter.envelope,
-            received=received.make,
-            dates=received.dates,
+            received=ReceivedHeader(settings.myhostname.encode(), settings.mail_name.encode()),
             is_forbidden=self._forbidden,
             header_addresses=header_addresses(settings, around.header_maps),
             content=around.content,

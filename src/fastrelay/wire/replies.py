@@ -9,6 +9,7 @@ R221_NOT_SMTP = b"221 2.7.0 Error: I can break rules, too. Goodbye."
 R250_OK = b"250 2.0.0 Ok"
 R250_SENDER_OK = b"250 2.1.0 Ok"
 R250_RECIPIENT_OK = b"250 2.1.5 Ok"
+R250_QUEUED_AS = b"250 2.0.0 Ok: queued as "  # and the queue id
 R354_GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>"
 
 R451_ALIAS_EXPANSION_ERROR = b"451 4.6.0 Alias expansion error"
@@ -65,11 +66,6 @@ R553_NOT_SMTPUTF8 = b"553 5.6.7 Error: address needs SMTPUTF8"
 R554_NO_VALID_RECIPIENTS = b"554 5.5.1 Error: no valid recipients"
 R554_SYNCHRONIZATION = b"554 5.5.0 Error: SMTP protocol synchronization"
 R554_TOO_MANY_HOPS = b"554 5.4.0 Error: too many hops"
-
-
-def r250_queued(queue_id: bytes) -> bytes:
-    """The message is durable and ours."""
-    return b"250 2.0.0 Ok: queued as " + queue_id
 
 
 def r250_chunk(size: int) -> bytes:
