@@ -3,6 +3,8 @@ cimport cython
 from fastrelay.qmgr.message cimport ActiveMessage
 from fastrelay.queue._index cimport Index
 
+cdef Py_ssize_t DESTINATION_SHARE
+
 
 cdef class ActiveQueue:
     cdef public Index messages

@@ -12,7 +12,7 @@ from fastrelay.queue._index cimport Index
 
 cdef class QueueManager:
     cdef public object _around
-    cdef object _settings, _spool, _log, _log_outcome, _waiting, _parking, _ramp
+    cdef object _settings, _spool, _record, _log, _log_outcome, _waiting, _parking, _ramp
     cdef Clock _clock
     cdef public Index active
     cdef public ActiveQueue _active

@@ -39,6 +39,7 @@ class QueueManager:
         self._settings = settings
         self._around = around
         self._spool = around.spool
+        self._record = around.spool.record
         self._clock = clock_of(around.clock)
         self._log = around.log
         self._log_outcome = around.log_outcome
@@ -278,7 +279,7 @@ class QueueManager:
         elif not message.pending:
             self._end_pass(message, ended)
         elif ended:
-            self._spool.record(message.entry, ended)
+            self._record(message.entry, ended)
 
     def _end_pass(self, message: ActiveMessage, ended: list[Outcome]) -> None:
         """All deliveries are reported: notices, another try, or the end."""
@@ -296,7 +297,7 @@ class QueueManager:
                 if message.is_late(now, self._settings.delay_warning_time):
                     late = message.deferred
         if ended:
-            self._spool.record(message.entry, ended, message.next_try)
+            self._record(message.entry, ended, message.next_try)
         if message.due or late or (message.envelope.expanded and message.entry.owes_expansion):
             message.bouncing = True
             self._around.bounce(message, message.due or [], late)
@@ -405,7 +406,7 @@ class QueueManager:
 
     def _conclude_dropped(self, message: ActiveMessage, ended: list[Outcome]) -> None:
         if ended and message.fate is not Fate.DELETED:
-            self._spool.record(message.entry, ended)
+            self._record(message.entry, ended)
         if not message.in_flight:
             self._wind_down(message)
 

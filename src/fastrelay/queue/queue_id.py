@@ -6,14 +6,13 @@ The long form is six or more digits of seconds and four of microseconds in base 
 base 51.
 """
 
-SHARD_BITS = 8
+SHARD_BITS = _BITS = 8  # the second is C's
 _SHARD = (1 << SHARD_BITS) - 1
 _EPOCH = 1704067200  # 2024-01-01: keeps the short form at 14 digits until 2032
 _BASE52 = b"0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALUE = {digit: value for value, digit in enumerate(_BASE52)}
 _INODE = 51**3  # so that the last part has the length that log readers know
-_HEX_DIGITS = b"0123456789ABCDEF"
-_HEX = frozenset(_HEX_DIGITS)
+_HEX = frozenset(b"0123456789ABCDEF")
 
 
 def number(microseconds: int, shard: int) -> int:
@@ -28,7 +27,7 @@ def shard_of(message_id: int) -> int:
 
 def encode(message_id: int, long: bool) -> bytes:
     """The queue id that logs and tools show."""
-    moment = message_id >> SHARD_BITS
+    moment = message_id >> _BITS
     seconds = moment // 1_000_000
     microseconds = moment - seconds * 1_000_000
     shard = message_id & _SHARD
@@ -36,7 +35,7 @@ def encode(message_id: int, long: bool) -> bytes:
         return _digits(seconds, 52, 6) + _digits(microseconds, 52, 4) + b"z" + _digits(_INODE + shard, 51, 1)
     if seconds < _EPOCH:
         raise ValueError(f"message number {message_id} is before the epoch of short queue ids")
-    return _short(microseconds, (seconds - _EPOCH) << SHARD_BITS | shard)
+    return _short(microseconds, (seconds - _EPOCH) << _BITS | shard)
 
 
 def decode(queue_id: bytes) -> int:
@@ -71,19 +70,7 @@ def _decode_long(queue_id: bytes) -> int:
 
 
 def _short(microseconds: int, rest: int) -> bytes:
-    found = bytearray(21)  # five digits, and what 64 bits make at most
-    at = 20
-    while True:
-        found[at] = _HEX_DIGITS[rest & 15]
-        rest >>= 4
-        if not rest:
-            break
-        at -= 1
-    for _ in range(5):
-        at -= 1
-        found[at] = _HEX_DIGITS[microseconds & 15]
-        microseconds >>= 4
-    return bytes(found[at:])
+    return f"{microseconds:05X}{rest:X}".encode()  # which Cython formats in C, and b"%05X%X" it does not
 
 
 def _digits(value: int, base: int, width: int) -> bytes:

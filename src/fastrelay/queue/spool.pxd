@@ -25,6 +25,7 @@ cdef class Spool:
     cdef double _retry_at
     cdef bint _running
 
+    @cython.locals(shard=Shard, moment=cython.ulonglong)
     cpdef unsigned long long new_id(self, double now, unsigned long long beside=*)
     @cython.locals(shard=Shard, record=Record)
     cpdef Record append(

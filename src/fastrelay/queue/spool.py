@@ -182,9 +182,10 @@ class Spool:
 
     def new_id(self, now: float, beside: int = 0) -> int:
         """A number that no message had, and that names its shard: that of `beside`, or the one for new mail."""
-        self._newest = max(int(now * 1_000_000), self._newest + 1)
-        shard = beside & 0xFF if beside else self._all[self._current].number
-        return self._newest << 8 | shard
+        moment = int(now * 1_000_000)
+        self._newest = moment if moment > self._newest else self._newest + 1
+        shard = self._shards[beside & 0xFF] if beside else self._all[self._current]
+        return self._newest << 8 | shard.number
 
     def append(
         self, message_id: int, envelope: Envelope, content: Content, done: Appended, hold: bool = False
