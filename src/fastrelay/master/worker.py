@@ -16,7 +16,6 @@ import random
 import signal
 import time
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any, cast
 
 import uvloop
@@ -46,8 +45,7 @@ from fastrelay.queue._format import CorruptRecord, State
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Spool, SpoolLocked
 from fastrelay.smtpd.client_name import ClientNames
-from fastrelay.smtpd.connection import Connection
-from fastrelay.smtpd.service import SWEEP
+from fastrelay.smtpd.service import SWEEP, Entrance
 from fastrelay.smtpd.service import Service as SmtpdService
 from fastrelay.tables import TableError
 from fastrelay.tcp._poller import Poller, Wakeup
@@ -74,6 +72,7 @@ class Worker:
         self.names = ClientNames()
         self.services: list[SmtpdService] = []
         self._listeners: list[Listener] = []
+        self._entrances: list[Entrance] = []  # of the listeners
         self._retired: list[SmtpdService] = []  # of before a reload, while they have sessions
         self.reloads = 0
         self._clock = SteadyClock(time.time, time.monotonic)
@@ -177,10 +176,10 @@ class Worker:
         self.qmgr.recovered(self.spool.entries.values())
         context = self.context
         self.services = self._make_services(context.config, [service for service, _ in context.listeners])
-        for position, (_, listener) in enumerate(context.listeners):
-            factory = partial(self._make_connection, position)
+        self._entrances = [Entrance(service) for service in self.services]
+        for entrance, (_, listener) in zip(self._entrances, context.listeners, strict=True):
             listener.listen(BACKLOG)  # anew: its last worker may have left it
-            self._listeners.append(Listener(self.poller, listener, factory))
+            self._listeners.append(Listener(self.poller, listener, entrance))
         await self.control.start(context.control)
         self.loop.add_signal_handler(signal.SIGTERM, self.stop)
         self.loop.add_reader(context.master.fileno(), self._master_spoke)
@@ -237,9 +236,6 @@ class Worker:
 
     def _flush_log_soon(self) -> None:
         self.loop.call_later(LOG_DELAY, self.log.flush)
-
-    def _make_connection(self, position: int) -> Connection:
-        return self.services[position].factory()
 
     def _batch_done(self) -> None:
         self.spool.completed()
@@ -321,6 +317,8 @@ class Worker:
         self.spool.space.settings = section(QueueSettings, config)
         self._retired += self.services
         self.services = self._make_services(config, services)
+        for entrance, smtpd in zip(self._entrances, self.services, strict=False):
+            entrance.service = smtpd
         self.reloads += 1
 
     # What the rooms call

@@ -7,6 +7,7 @@ from fastrelay.queue._record cimport Record, message_record
 from fastrelay.queue.commit cimport Committer
 from fastrelay.queue.segment cimport Segment
 from fastrelay.queue.shard cimport Issued, Shard
+from fastrelay.queue.space cimport SpaceCheck
 
 
 cdef class Spool:
@@ -15,7 +16,7 @@ cdef class Spool:
     cdef public list problems
     cdef public Committer _committer
     cdef public object _preparer
-    cdef readonly object space
+    cdef readonly SpaceCheck space
     cdef object _settings, _files, _directory, _numbers, _critical, _cleaner, _quarantine
     cdef unsigned long long _newest
     cdef public dict _shards, _unwritten

@@ -18,7 +18,6 @@ cdef class Connection(Protocol):
     cdef bytes _early
     cdef public Session session
     cdef public double deadline
-    cdef double _timeout
 
     @cython.locals(service=Service, host=str, address=str, name=bytes)
     cpdef connection_made(self, transport)

@@ -34,7 +34,6 @@ class Connection(Protocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._timeout = service.timeout
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
         self._paused = False
@@ -236,10 +235,10 @@ class Connection(Protocol):
         self._transport.write_last(self.session.output())
 
     def _extend(self) -> None:
-        self.deadline = self._service.now + self._timeout
+        self.deadline = self._service.now + self._service.timeout
 
     def _extend_content(self, size: int) -> None:
         """smtpd_min_data_rate: the deadline of DATA moves with the bytes that came, not with time."""
-        latest = self._service.now + self._timeout
+        latest = self._service.now + self._service.timeout
         extended = self.deadline + size / self._service.min_data_rate
         self.deadline = extended if extended < latest else latest

@@ -27,3 +27,7 @@ cdef class Service:
     @cython.locals(client=Client)
     cpdef Client client(self, str address, bytes name)
     cpdef bint has_room(self, size) except? True
+
+
+cdef class Entrance:
+    cdef public Service service

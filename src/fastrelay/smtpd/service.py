@@ -178,6 +178,16 @@ class Service:
         return len(self._connections)
 
 
+class Entrance:
+    """What a listener calls for each connection; a reload puts the new service in."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def __call__(self) -> Connection:
+        return Connection(self.service)
+
+
 class ForbiddenCommands:
     """smtpd_forbidden_commands: words, and tables that are asked for the word that the client sent."""
 
