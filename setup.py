@@ -70,6 +70,7 @@ COMPILED = [
     "queue.shard",
     "queue.space",
     "queue.commit",
+    "queue.pace",
     "queue.spool",
     "qmgr.message",
     "qmgr.line",

@@ -149,6 +149,8 @@ class Walk:
             assert [recipient.address for recipient in transaction.recipients] == is_open.recipients
             assert bool(transaction.flags & Flag.SMTPUTF8) == bool(is_open.flags)
             assert bool(transaction.queue_id) == bool(is_open.recipients)
+        coming = is_open is not None and bool(is_open.recipients)
+        assert self.session.rules.coming == coming  # group commit waits for nobody else
 
     def answer(self, stage: str) -> bytes | None:
         return self.stages[stage].answer

@@ -299,8 +299,7 @@ cdef class ReceiveSession(Session):
         if refusal is not None:
             return self._refuse(refusal, recipient.original)
         if t.message_id is None:
-            t.message_id = self.rules.new_id(self._now)
-            t.queue_id = self.rules.queue_name(t.message_id)
+            t.expect(self._now)
             self.journal.client_accepted(self)
         t.recipients.append(recipient)
         return self._count(R250_RECIPIENT_OK)
@@ -480,7 +479,7 @@ cdef class ReceiveSession(Session):
             return self._end_message(None)
         envelope = t.make_envelope(len(header) + len(body), message_ids, who, self._now)
         self._message = (t.message_id, envelope, (header, body))
-        t.drop_contents()
+        t.hand_over()
         self._state = PAUSED
         return 0
 

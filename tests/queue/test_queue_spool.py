@@ -1,5 +1,6 @@
 """A message's life in the spool, and what of it is there after a restart."""
 
+import asyncio
 import os
 import random
 import time
@@ -11,6 +12,7 @@ from fastrelay.borders import Status
 from fastrelay.queue import _entry, _record
 from fastrelay.queue._entry import Entry
 from fastrelay.queue._format import CorruptRecord
+from fastrelay.queue.pace import Pace
 from fastrelay.queue.spool import SpoolLocked, State
 from support.queue_lab import MIB, Lab, envelope, outcome
 
@@ -352,7 +354,7 @@ def test_a_hundred_thousand_messages_are_read_in_three_seconds(tmp_path: Path) -
 def test_a_stop_writes_what_the_loop_has_no_more_turn_for(tmp_path: Path) -> None:
     """The worker stops the spool inside a turn of its loop: what was to begin at its end must not be waited for."""
     never: list[object] = []
-    lab = Lab(tmp_path, soon=never.append)
+    lab = Lab(tmp_path, pace=Pace(never.append, asyncio.new_event_loop().call_later, int))
     lab.append(envelope("stored"), [b"x"])
     assert never and not lab.acked
     begun = time.monotonic()

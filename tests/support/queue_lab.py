@@ -10,6 +10,7 @@ from pathlib import Path
 from fastrelay.borders import Envelope, Outcome, Recipient, Status
 from fastrelay.queue._entry import Entry
 from fastrelay.queue.files import FILES, Files
+from fastrelay.queue.pace import Pace
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Spool
 
@@ -46,14 +47,14 @@ class Lab:
         shards: Iterable[int] = (0,),
         files: Files = FILES,
         start: bool = True,
-        soon: Callable[[Callable[[], None]], None] | None = None,
+        pace: Pace | None = None,
         **changes: int,
     ) -> None:
         self.fatal: list[str] = []
         self.refused = 0
         self.acked: list[Entry] = []
         self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        self.spool = Spool(self.fd, list(shards), settings(**changes), self._fatal, files, soon=soon)
+        self.spool = Spool(self.fd, list(shards), settings(**changes), self._fatal, files, pace=pace)
         self.problems = self.spool.recover()
         if start:
             self.spool.start()

@@ -42,6 +42,7 @@ from fastrelay.qmgr.settings import QmgrSettings
 from fastrelay.qmgr.steady import SteadyClock
 from fastrelay.qmgr.surroundings import Surroundings
 from fastrelay.queue._format import CorruptRecord, State
+from fastrelay.queue.pace import Pace
 from fastrelay.queue.settings import QueueSettings
 from fastrelay.queue.spool import Spool, SpoolLocked
 from fastrelay.smtpd.client_name import ClientNames
@@ -122,8 +123,11 @@ class Worker:
             section(QueueSettings, config),
             fatal=self._queue_failed,
             critical=self._queue_damaged,
-            soon=self.poller.soon,
+            pace=Pace(self.poller.soon, self.loop.call_later, self._messages_coming),
         )
+
+    def _messages_coming(self) -> int:
+        return sum(service.rules.coming for service in self.services)
 
     def _load_transports(self, config: Config) -> None:
         around = transports.Surroundings(

@@ -2,7 +2,7 @@
 
 All but the write itself happens on the loop's thread. One batch is in flight at a time for a worker; when
 `wake_fd` becomes readable the owner calls `take`, which starts the next batch before anybody is told of
-the last. No timer. Invariant: a batch is handed out by `take` only after its fdatasync returned 0; after
+the last. Invariant: a batch is handed out by `take` only after its fdatasync returned 0; after
 the first error nothing more is handed out and nothing more is written.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from fastrelay.queue._record import Record
 from fastrelay.queue.files import Files
+from fastrelay.queue.pace import Pace
 from fastrelay.queue.shard import Issued, Shard
 from fastrelay.queue.writer import make_writer, start_thread
 
@@ -30,13 +31,14 @@ class Committer:
         files: Files,
         fatal: Callable[[str], None],
         starved: Callable[[Shard], None],
-        soon: Callable[[Callable[[], None]], None] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._writer = make_writer(files, self.wake_fd)
         self._starved = starved  # the shard waits for a segment
-        self._soon = soon  # calls once all that is ready now has been served; None: at once
+        self._pace = pace  # None: each batch begins as soon as it can
         self._begins = False
+        self._came = 0  # since the last batch began
         self._fatal = fatal
         self._failed = False
         self.landed = 0  # batches written
@@ -52,6 +54,12 @@ class Committer:
         self._thread = start_thread(self._writer.run)
         self._running = True
         self._issue()
+
+    def hurry(self) -> None:
+        """From now on each batch begins as soon as it can."""
+        if self._pace is not None:
+            self._pace.stop()
+            self._pace = None
 
     def stop(self) -> None:
         """Write what is ready, then end."""
@@ -86,6 +94,7 @@ class Committer:
         shard.pending.append(record)
         shard.tail = None
         if urgent:
+            self._came += 1
             self.kick(shard)
 
     def outcomes(self, shard: Shard) -> Record:
@@ -101,13 +110,8 @@ class Committer:
         if not shard.ready:
             shard.ready = True
             self._ready.append(shard)
-        if self._flying is not None:
-            return
-        if self._soon is None:
-            self._issue()
-        elif not self._begins:
-            self._begins = True
-            self._soon(self._begin)
+        if self._flying is None:
+            self._start()
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Have `call` called on the loop's thread, from any thread."""
@@ -123,7 +127,7 @@ class Committer:
             calls, self._calls = self._calls, []
         if self._flying is not None and self._writer.is_finished:
             self._land()
-        if self._flying is None:
+        if self._flying is None and self._ready and not self._is_early():
             self._issue()
         done, self._done = self._done, []
         return [] if self._failed else [*done, *calls]
@@ -134,6 +138,19 @@ class Committer:
             first, self._failed = not self._failed, True
         if first:
             self._fatal(reason)
+
+    def _start(self) -> None:
+        """Something waits, and nothing is being written."""
+        if self._begins or self._is_early():
+            return
+        if self._pace is None:
+            self._issue()
+        else:
+            self._begins = True
+            self._pace.soon(self._begin)
+
+    def _is_early(self) -> bool:
+        return self._pace is not None and self._pace.postpones(self._begin)
 
     def _begin(self) -> None:
         self._begins = False
@@ -180,6 +197,9 @@ class Committer:
                 self._starved(shard)
         elif issued.batch is not None and issued.segment is not None:
             self._flying = issued
+            if self._pace is not None:
+                self._pace.began(self._came)
+                self._came = 0
             self._writer.start(issued.segment, shard.ready_to_write(issued.batch), shard.offset)
         else:
             self._done.append(issued)

@@ -30,6 +30,7 @@ from fastrelay.queue._record import Record, message_record
 from fastrelay.queue.commit import Committer
 from fastrelay.queue.compact import Cleaner
 from fastrelay.queue.files import FILES, Files
+from fastrelay.queue.pace import Pace
 from fastrelay.queue.patience import Patience
 from fastrelay.queue.reader import Reader
 from fastrelay.queue.recover import Quarantine, ReadBuffers, Recovery, open_shard
@@ -67,7 +68,7 @@ class Spool:
         fatal: Callable[[str], None],
         files: Files = FILES,
         critical: Callable[[str], None] | None = None,
-        soon: Callable[[Callable[[], None]], None] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.entries: Index[Entry] = Index()
         self.problems: list[str] = []
@@ -78,7 +79,7 @@ class Spool:
         if not self._numbers or not all(0 <= n < 1 << queue_id.SHARD_BITS for n in self._numbers):
             raise ValueError(f"shards {self._numbers}")
         self._critical = critical if critical is not None else self.problems.append
-        self._committer = Committer(files, fatal, lambda shard: self._cleaner.want_spares(shard, 2), soon)
+        self._committer = Committer(files, fatal, lambda shard: self._cleaner.want_spares(shard, 2), pace)
         self._preparer = Preparer(self._committer.fail)
         self._cleaner = Cleaner(
             files,
@@ -170,6 +171,7 @@ class Spool:
         """Until nothing waits but what has no room."""
         limit = time.monotonic() + _DRAIN
         self._lazy = []
+        self._committer.hurry()
         for shard in self._all:
             self._committer.kick(shard)
         while time.monotonic() < limit and not self._committer.failed:

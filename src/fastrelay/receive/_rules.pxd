@@ -19,6 +19,7 @@ cdef class SessionRules:
     cdef int soft_errors, hard_errors, junk_limit, hop_limit, duplicate_limit
     cdef int recipient_limit, overshoot_limit, line_limit
     cdef uint64_t size_limit
+    cdef readonly int coming  # messages that clients are sending
     cdef bint helo_required, strict, no_vrfy, no_unauth_pipelining, utf8, chunking, dsn, always_add_headers
     cdef bint reject_bare_lf
     cdef bytes bare_lf_reply, bounce_sender, content_filter

@@ -21,6 +21,7 @@ class SessionRules:
     helo_reply: bytes
     ehlo_reply: bytes
     checks: tuple[Callable[..., Any] | None, ...]
+    coming: int
     def __init__(
         self,
         settings: Any,

@@ -23,7 +23,7 @@ cdef class Transaction:
     cdef bytes _body  # when it is taken from the scanner before its time
     cdef bytes content_filter  # b"": the service's own; None: none at all
     cdef int hops
-    cdef bint hold, discard
+    cdef bint hold, discard, coming
     cdef int overshoot
     cdef bint chunked, chunk_failed
     cdef uint64_t chunk_bytes
@@ -31,8 +31,10 @@ cdef class Transaction:
     cdef int begin(self, SessionRules rules) except -1
     cdef void reset(self)
     cpdef bytes body(self)
+    cdef int expect(self, double now) except -1
+    cdef void arrive(self)
     cdef Address stored_sender(self)
-    cdef void drop_contents(self)
+    cdef void hand_over(self)
     cdef int make_contents(self, bint is_local, tuple who, double now) except -1
     cdef bytes clean_header(self, inspector, bint is_local, tuple who, double now)
     cdef Envelope make_envelope(self, Py_ssize_t size, list message_ids, tuple who, double now)

@@ -24,7 +24,21 @@ cdef class Transaction:
         self.reset()
         return 0
 
+    cdef int expect(self, double now) except -1:
+        """Somebody is to get the message: it has a name, and is coming until it is handed over or reset."""
+        self.message_id = self.rules.new_id(now)
+        self.queue_id = self.rules.queue_name(self.message_id)
+        self.coming = True
+        self.rules.coming += 1
+        return 0
+
+    cdef void arrive(self):
+        if self.coming:
+            self.coming = False
+            self.rules.coming -= 1
+
     cdef void reset(self):
+        self.arrive()
         self.sender = None
         if self.recipients:  # the envelope may have it
             self.recipients = []
@@ -78,8 +92,10 @@ cdef class Transaction:
     cdef Address stored_sender(self):
         return self.sender if self.mapped_sender is None else self.mapped_sender
 
-    cdef void drop_contents(self):
+    cdef void hand_over(self):
+        """The contents are somebody else's now."""
         self._body = self.contents = None
+        self.arrive()
 
     cdef int make_contents(self, bint is_local, tuple who, double now) except -1:
         """What is stored when no check has made it."""
