@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fastrelay.borders import Status
+from fastrelay.queue._format import NewerFormat
 from fastrelay.queue.files import Files
-from fastrelay.queue.spool import NewerFormat
 from reference import record_reference as reference
 from support.queue_lab import Lab, envelope, outcome
 

@@ -11,9 +11,9 @@ import pytest
 from fastrelay.borders import Status
 from fastrelay.queue import _entry, _record
 from fastrelay.queue._entry import Entry
-from fastrelay.queue._format import CorruptRecord
+from fastrelay.queue._format import CorruptRecord, State
 from fastrelay.queue.pace import Pace
-from fastrelay.queue.spool import SpoolLocked, State
+from fastrelay.queue.spool import SpoolLocked
 from support.queue_lab import MIB, Lab, envelope, outcome
 
 SENT, DEFERRED, BOUNCED = Status.SENT, Status.DEFERRED, Status.BOUNCED

@@ -22,7 +22,6 @@ from fastrelay.queue._format import (
     REMOVED,
     SETTLED,
     CorruptRecord,
-    NewerFormat,
     State,
 )
 from fastrelay.queue._index import Index
@@ -496,6 +495,3 @@ class Spool:
         segment.live_bytes -= entry.stored
         if not segment.live and self._running:
             self._cleaner.retire(shard)
-
-
-__all__ = ["CorruptRecord", "NewerFormat", "Spool", "SpoolLocked", "State"]
