@@ -12,8 +12,8 @@ from asyncio import TimerHandle
 from collections.abc import Callable
 from time import monotonic
 
-INTERVAL = 0.005  # seconds
-WORTH = 2.0  # messages that must be expected to join a batch that waits
+INTERVAL = 0.006  # seconds
+WORTH = 1.0  # message that must be expected to join a batch that waits
 SMOOTH = 4.0  # batches
 
 
