@@ -73,7 +73,7 @@ def test_the_first_mail_after_a_silence_does_not_wait() -> None:
 def test_slow_mail_does_not_wait() -> None:
     """One message in a hundredth of a second: nobody would come while it waits."""
     around = Around()
-    pace = around.pace(interval=0.0199)
+    pace = around.pace(interval=0.0095)
     for _ in range(20):
         time.sleep(0.01)
         pace.began(1)
