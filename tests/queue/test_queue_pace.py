@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastrelay.queue.pace import INTERVAL, Pace
+from fastrelay.queue.pace import ENOUGH, INTERVAL, Pace
 from support.queue_lab import Lab, envelope
 
 HOUR = 3600.0
@@ -45,7 +45,7 @@ def nothing() -> None:
 
 def test_a_batch_of_fast_mail_waits_for_more() -> None:
     around = Around()
-    assert around.busy_pace().postpones(nothing)
+    assert around.busy_pace().postpones(1, nothing)
     [(delay, _)] = around.timers
     assert HOUR - 60 < delay <= HOUR
 
@@ -54,12 +54,21 @@ def test_it_waits_only_while_somebody_sends() -> None:
     around = Around()
     around.coming = 0
     pace = around.busy_pace()
-    assert not pace.postpones(nothing) and not around.timers
+    assert not pace.postpones(1, nothing) and not around.timers
     around.coming = 2
-    assert pace.postpones(nothing) and pace.postpones(nothing)
+    assert pace.postpones(1, nothing) and pace.postpones(1, nothing)
     assert len(around.timers) == 1
     around.coming = 0
-    assert not pace.postpones(nothing)
+    assert not pace.postpones(1, nothing)
+    assert around.handles[0].cancelled()
+
+
+def test_a_batch_that_holds_enough_waits_for_no_more() -> None:
+    around = Around()
+    assert not around.busy_pace().postpones(ENOUGH, nothing)
+    pace = around.busy_pace()
+    assert pace.postpones(1, nothing) and pace.postpones(ENOUGH - 1, nothing)
+    assert not pace.postpones(ENOUGH, nothing)
     assert around.handles[0].cancelled()
 
 
@@ -67,7 +76,7 @@ def test_the_first_mail_after_a_silence_does_not_wait() -> None:
     around = Around()
     pace = around.busy_pace(interval=0.001)
     time.sleep(0.002)
-    assert not pace.postpones(nothing)
+    assert not pace.postpones(1, nothing)
 
 
 def test_slow_mail_does_not_wait() -> None:
@@ -77,24 +86,24 @@ def test_slow_mail_does_not_wait() -> None:
     for _ in range(20):
         time.sleep(0.01)
         pace.began(1)
-    assert not pace.postpones(nothing)
+    assert not pace.postpones(1, nothing)
 
 
 def test_when_the_time_has_come_it_begins() -> None:
     around = Around()
     pace = around.busy_pace()
     begun: list[bool] = []
-    assert pace.postpones(lambda: begun.append(True))
+    assert pace.postpones(1, lambda: begun.append(True))
     around.timers[0][1]()
     assert begun == [True]
     pace.began(5)
-    assert pace.postpones(nothing) and len(around.timers) == 2
+    assert pace.postpones(1, nothing) and len(around.timers) == 2
 
 
 def test_a_batch_that_begins_otherwise_ends_the_wait() -> None:
     around = Around()
     pace = around.busy_pace()
-    assert pace.postpones(nothing)
+    assert pace.postpones(1, nothing)
     pace.began(3)
     assert around.handles[0].cancelled()
 
@@ -132,6 +141,16 @@ def test_the_last_that_was_coming_begins_the_batch(tmp_path: Path) -> None:
     around.coming = 0
     lab.append(envelope(), [b"x"])
     lab.answered(52)
+    assert len(around.timers) == 1 and around.handles[0].cancelled()
+    lab.stop()
+
+
+def test_enough_mail_begins_the_batch(tmp_path: Path) -> None:
+    around = Around()
+    lab = busy_lab(tmp_path, around)
+    for _ in range(ENOUGH):
+        lab.append(envelope(), [b"x"])
+    lab.answered(50 + ENOUGH)
     assert len(around.timers) == 1 and around.handles[0].cancelled()
     lab.stop()
 

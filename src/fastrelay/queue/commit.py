@@ -150,7 +150,7 @@ class Committer:
             self._pace.soon(self._begin)
 
     def _is_early(self) -> bool:
-        return self._pace is not None and self._pace.postpones(self._begin)
+        return self._pace is not None and self._pace.postpones(self._came, self._begin)
 
     def _begin(self) -> None:
         self._begins = False

@@ -2,8 +2,9 @@
 
 A batch costs the same whether it holds one message or fifty: a flush of the disk, two system calls that sleep and
 the wake-ups of a thread. Where messages follow each other fast, batches therefore begin INTERVAL after each other,
-but as soon as no client is sending a message that could still join (PostgreSQL's commit_delay and commit_siblings
-have the same aim). A lone client, and a disk that takes longer than INTERVAL, are never made to wait.
+but as soon as one holds ENOUGH, or no client is sending a message that could still join (PostgreSQL's commit_delay
+and commit_siblings have the same aim). A lone client, and a disk that takes longer than INTERVAL, are never made
+to wait.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from time import monotonic
 
 INTERVAL = 0.006  # seconds
 WORTH = 1.0  # message that must be expected to join a batch that waits
+ENOUGH = 8  # messages of a batch that waits for no more
 SMOOTH = 4.0  # batches
 
 
@@ -38,15 +40,15 @@ class Pace:
         self._began = 0.0  # monotonic seconds: the last batch
         self._rate = 0.0  # messages a second
 
-    def postpones(self, begin: Callable[[], None]) -> bool:
-        """Is the next batch to wait? Then `begin` is called when its time has come."""
+    def postpones(self, messages: int, begin: Callable[[], None]) -> bool:
+        """Is the next batch, which has `messages` now, to wait? Then `begin` is called when its time has come."""
         if self._timer is not None:
-            if self._coming():
+            if messages < ENOUGH and self._coming():
                 return True
             self.stop()
             return False
         wait = self._began + self._interval - monotonic()
-        if wait <= 0 or self._rate * wait < WORTH or not self._coming():
+        if wait <= 0 or messages >= ENOUGH or self._rate * wait < WORTH or not self._coming():
             return False
         self._begin, self._timer = begin, self._later(wait, self._due)
         return True
